@@ -1,0 +1,121 @@
+"""Where the daemon is and the key that opens it."""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+
+from golem_nb.exceptions import GolemError
+
+__all__ = ["DEFAULT_API_URL", "ApiConfig", "MissingConfiguration"]
+
+DEFAULT_API_URL = "http://127.0.0.1:7465"
+"""Where a ``yagna`` daemon listens unless it was told otherwise."""
+
+
+class MissingConfiguration(GolemError):
+    """Something that the client cannot do without was neither given nor found in the environment.
+
+    Parameters
+    ----------
+    key : str
+        The name of the environment variable that would have supplied it.
+    description : str
+        What is missing, in words.
+    """
+
+    def __init__(self, key: str, description: str) -> None:
+        super().__init__(f"Missing configuration for {description}. Please set env var {key}.")
+        self.key = key
+        self.description = description
+
+    def __reduce__(self) -> tuple[type[MissingConfiguration], tuple[str, str]]:
+        return type(self), (self.key, self.description)
+
+
+def _mask(key: str) -> str:
+    return "'***'" if key else "''"
+
+
+def _text(value: str | None, variable: str, default: str) -> str:
+    return (value or os.environ.get(variable) or default).strip()
+
+
+@attrs.frozen(init=False)
+class ApiConfig:
+    """The key and the addresses of one daemon.
+
+    The environment is read when the object is made, not when the module is imported, so that a notebook cell may
+    still set it.  The key never shows in the printed form.
+
+    Parameters
+    ----------
+    app_key : str, optional
+        The application key; ``YAGNA_APPKEY`` if not given.
+    api_url : str, optional
+        The daemon's address; ``YAGNA_API_URL``, or ``http://127.0.0.1:7465``.
+    market_url, payment_url, net_url, activity_url : str, optional
+        Full base addresses of one part of the API each, for a daemon behind a proxy; ``YAGNA_MARKET_URL``,
+        ``YAGNA_PAYMENT_URL``, ``YAGNA_NET_URL``, ``YAGNA_ACTIVITY_URL``, or ``{api_url}/market-api/v1`` and
+        so on.
+
+    Raises
+    ------
+    MissingConfiguration
+        There is no key, neither given nor in the environment.
+    ValueError
+        An address is not an ``http://`` or ``https://`` address.
+
+    Examples
+    --------
+    >>> ApiConfig(app_key="secret", api_url="http://127.0.0.1:7465").market_url
+    'http://127.0.0.1:7465/market-api/v1'
+    """
+
+    app_key: str = attrs.field(repr=_mask)
+    api_url: str
+    market_url: str
+    payment_url: str
+    net_url: str
+    activity_url: str
+
+    def __init__(
+        self,
+        app_key: str | None = None,
+        api_url: str | None = None,
+        market_url: str | None = None,
+        payment_url: str | None = None,
+        net_url: str | None = None,
+        activity_url: str | None = None,
+    ) -> None:
+        key = _text(app_key, "YAGNA_APPKEY", "")
+        if not key:
+            raise MissingConfiguration("YAGNA_APPKEY", "API authentication token")
+        if not key.isascii() or not key.isprintable():
+            # it becomes an HTTP header, which a line break would end; the key itself is not shown
+            raise ValueError(
+                "The application key has characters that an HTTP header cannot carry. "
+                "Please set env var YAGNA_APPKEY to the key that `yagna app-key list` shows."
+            )
+        base = _address(_text(api_url, "YAGNA_API_URL", DEFAULT_API_URL), "api_url")
+        parts = {
+            "market_url": _text(market_url, "YAGNA_MARKET_URL", f"{base}/market-api/v1"),
+            "payment_url": _text(payment_url, "YAGNA_PAYMENT_URL", f"{base}/payment-api/v1"),
+            "net_url": _text(net_url, "YAGNA_NET_URL", f"{base}/net-api/v1"),
+            "activity_url": _text(activity_url, "YAGNA_ACTIVITY_URL", f"{base}/activity-api/v1"),
+        }
+        self.__attrs_init__(
+            app_key=key, api_url=base, **{name: _address(value, name) for name, value in parts.items()}
+        )
+
+    @property
+    def gsb_url(self) -> str:
+        """The base address of the service-bus part of the API."""
+        return f"{self.api_url}/gsb-api/v1"
+
+
+def _address(value: str, name: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"{name} must start with http:// or https://, not {value!r}")
+    return value.rstrip("/")
