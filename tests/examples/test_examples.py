@@ -1,9 +1,9 @@
 """Runs every code block of the API reference, as it stands there, on the local network.
 
 The blocks are in tests/data/reference_examples/, where only the package's name was replaced. Most are
-fragments: `before` and `after` are the code around them, in the same cell. Each change inside of a block is an
-`Edit` with its reason; there are only three reasons for one. A block runs as a notebook cell does, with `await`
-outside of functions, unless it calls `asyncio.run` itself.
+fragments: `before` and `after` are the code around them, in the same cell. Each change inside of a block is
+an `Edit` with its reason; there are only three reasons for one. A block runs as a notebook cell does, with
+`await` outside of functions, unless it calls `asyncio.run` itself.
 """
 
 from __future__ import annotations
