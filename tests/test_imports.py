@@ -86,6 +86,8 @@ def test_public_names_are_documented(name: str) -> None:
     undocumented = []
     for public in getattr(module, "__all__", ()):
         found = getattr(module, public)
+        if hasattr(found, "DESCRIPTOR"):  # a class made by protobuf has no place for a text
+            continue
         if (inspect.isclass(found) or inspect.isfunction(found)) and not found.__doc__:
             undocumented.append(public)
     assert undocumented == []
