@@ -34,6 +34,14 @@ def test_top(module: str, names: str) -> None:
     check(module, names)
 
 
+@pytest.mark.contract("L05")
+def test_version_and_event_loop_fix() -> None:
+    import golem_nb
+
+    assert golem_nb.get_version() == golem_nb.__version__
+    assert golem_nb.windows_event_loop_fix() is None
+
+
 @pytest.mark.contract("I02")
 def test_log() -> None:
     check(
@@ -97,7 +105,7 @@ def test_strategy() -> None:
     check("golem_nb.contrib.strategy", "ProviderFilter")
 
 
-@pytest.mark.contract("I06")
+@pytest.mark.contract("I06", "L06")
 @pytest.mark.parametrize(
     ("module", "names"),
     [
