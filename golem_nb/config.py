@@ -46,8 +46,8 @@ def _text(value: str | None, variable: str, default: str) -> str:
 class ApiConfig:
     """The key and the addresses of one daemon.
 
-    The environment is read when the object is made, not when the module is imported, so that a notebook cell may
-    still set it.  The key never shows in the printed form.
+    The environment is read when the object is made, not when the module is imported, so that a notebook cell
+    may still set it.  The key never shows in the printed form.
 
     Parameters
     ----------

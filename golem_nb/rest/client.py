@@ -1,0 +1,549 @@
+"""Requests to the daemon: one pool of connections, one place where answers become values or errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from golem_nb.rest import problems
+from golem_nb.rest.errors import (
+    ApiError,
+    ConnectionDroppedError,
+    DaemonUnreachableError,
+    MalformedAnswerError,
+    RequestTimeoutError,
+    is_intermittent,
+)
+from golem_nb.rest.fields import MalformedField
+from golem_nb.rest.sse import EventParser, ServerSentEvent
+
+__all__ = ["DEFAULT_TIMEOUT", "LONG_POLL_MARGIN", "MAX_ANSWER", "Pool", "RestClient", "retried"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT = 60.0
+"""Seconds that a request without a time limit of its own may take."""
+
+LONG_POLL_MARGIN = 10.0
+"""Seconds that the daemon gets beyond the time that a long poll asked it to wait."""
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer at most: the output of commands comes in answers, and what a provider sends is
+unbounded.
+"""
+
+# The daemon closes a connection that has been idle for 5 s. A request sent just then is lost, and one that
+# makes something cannot be repeated, so the pool drops its idle connections a little earlier.
+_KEEP_ALIVE = 4.0
+
+_CONNECT_TIMEOUT = 10.0
+
+# between two events of a stream comes a ping every 15 s: after three missed ones nobody is there any more
+_STREAM_SILENCE = 50.0
+
+# without it the second of the daemon's small writes waits for an acknowledgement that the kernel delays by
+# 40 ms
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+# made once: json.loads would build one for each call that has an option
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+async def retried(
+    call: Callable[[], Awaitable[T]], tries: int = 5, first_pause: float = 0.25, longest_pause: float = 4.0
+) -> T:
+    """Call until it succeeds or fails for good.
+
+    Only for what may be done twice: reading, or ending something.
+
+    Parameters
+    ----------
+    call : callable
+        Makes the request; called again after an intermittent error (connection dropped, no answer in time).
+    tries : int
+        Calls at most.
+    first_pause, longest_pause : float
+        Seconds before the second call, which double for each further one, and their limit.
+    """
+    pause = first_pause
+    for _ in range(tries - 1):
+        try:
+            return await call()
+        except ApiError as error:
+            if not is_intermittent(error):
+                raise
+            logger.debug("%s; trying again in %.2f s", error, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest_pause)
+    return await call()
+
+
+class Pool:
+    """The connections to one daemon, opened with the first request and closed when the last user leaves.
+
+    Parameters
+    ----------
+    app_key : str
+        The key that each request carries.
+    """
+
+    def __init__(self, app_key: str) -> None:
+        self._app_key = app_key
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._users = 0
+        self._closed = False
+
+    def session(self) -> aiohttp.ClientSession:
+        """The one HTTP session, made when it is first needed.
+
+        Raises
+        ------
+        RuntimeError
+            It has been closed, or it belongs to another event loop that still runs.
+        """
+        session = self._session
+        if session is not None and self._loop is asyncio.get_running_loop():
+            return session
+        return self._open()
+
+    def _open(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise RuntimeError("The connections to the daemon are closed: make a new Configuration")
+        if self._session is not None and self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError(
+                "The connections to the daemon belong to another event loop: make a Configuration in each"
+            )
+        self._loop = loop
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=300),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # the limits of time are set where a request is made: a total here would arm a timer for each
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            headers={"Authorization": f"Bearer {self._app_key}", "Content-Type": "application/json"},
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+            auto_decompress=False,
+        )
+        return self._session
+
+    def acquire(self) -> None:
+        """Count one more user."""
+        self._users += 1
+        self._closed = False
+
+    async def release(self) -> None:
+        """Count one user less, and close the connections after the last."""
+        self._users -= 1
+        if self._users <= 0:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._users = 0
+        self._closed = True
+        session, self._session, self._loop = self._session, None, None
+        if session is not None:
+            await session.close()
+
+
+class RestClient:
+    """Requests to one part of the daemon's API.
+
+    Comes from a `Configuration`; usable as ``async with``, which closes the pool of connections after the
+    last user.
+
+    Parameters
+    ----------
+    pool : Pool
+        The connections, shared with the other parts of the API.
+    base_url : str
+        What all addresses of this part begin with.
+    """
+
+    def __init__(self, pool: Pool, base_url: str) -> None:
+        self._pool = pool
+        self.base_url = base_url
+        parts = urlsplit(base_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._path = parts.path
+
+    def __repr__(self) -> str:
+        return f"RestClient({self.base_url!r})"
+
+    async def __aenter__(self) -> RestClient:
+        self._pool.acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.release()
+
+    async def get(
+        self,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], T],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Read something; tried again when the connection breaks.
+
+        Parameters
+        ----------
+        path : str
+            What comes after the base address, query included.
+        operation : str
+            What is asked, for the error text.
+        parse : callable
+            Makes the value from the parsed JSON.
+        timeout : float
+            Seconds for each try.
+        headers : mapping, optional
+            Additional headers.
+        """
+        return await retried(
+            lambda: self.request("GET", path, operation, parse, timeout=timeout, headers=headers), tries=3
+        )
+
+    async def poll(
+        self,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], T],
+        *,
+        wait: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Read something that the daemon may hold back for `wait` seconds; never tried again by itself."""
+        return await self.request(
+            "GET", path, operation, parse, timeout=wait + LONG_POLL_MARGIN, headers=headers
+        )
+
+    async def post(
+        self,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], T],
+        body: Any,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> T:
+        """Send something, once."""
+        return await self.request("POST", path, operation, parse, _encode(body).encode(), timeout=timeout)
+
+    async def put(
+        self,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], T],
+        body: Any,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> T:
+        """Change something; tried again when the connection breaks, since twice is the same as once."""
+        data = _encode(body).encode()
+        return await retried(lambda: self.request("PUT", path, operation, parse, data, timeout=timeout))
+
+    async def delete(self, path: str, operation: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """End something; tried again when the connection breaks, since twice is the same as once."""
+        await retried(lambda: self.request("DELETE", path, operation, ignore, timeout=timeout))
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        operation: str,
+        parse: Callable[[Any], T],
+        data: bytes | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Send one request and give what the answer says.
+
+        Cancelling the waiting task closes the connection at once.
+
+        Raises
+        ------
+        ApiError
+            One of its subclasses, by the answer's status or what broke.
+        """
+        session = self._pool.session()
+        status = 0
+        body = b""
+        problem: ApiError
+        cause: OSError | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                response = await session.request(
+                    method,
+                    URL(self.base_url + path, encoded=True),
+                    data=data,
+                    headers=headers,
+                    allow_redirects=False,
+                )
+                status = response.status
+                length = response.content_length
+                if length is not None and length <= MAX_ANSWER:
+                    body = await response.read()
+                else:
+                    body = await self._read_unannounced(response)
+        except _TooLargeError:
+            problem = self._error(
+                MalformedAnswerError,
+                operation,
+                method,
+                path,
+                f"the answer is larger than {MAX_ANSWER} bytes",
+                status,
+            )
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            problem, cause = self._broken(error, operation, method, path, timeout)
+        else:
+            if 200 <= status < 300:
+                try:
+                    return parse(_decode(body.decode()) if body else None)
+                except MalformedField as error:
+                    reason = str(error)
+                except (ValueError, RecursionError) as error:
+                    reason = f"it is not JSON ({type(error).__name__})"
+                problem = self._error(
+                    MalformedAnswerError,
+                    operation,
+                    method,
+                    path,
+                    f"the answer makes no sense: {reason}",
+                    status,
+                )
+            else:
+                kind, message, remedy = problems.explain(status, body)
+                problem = self._error(kind, operation, method, path, message, status, remedy)
+        # raised here and not where it was caught: what aiohttp raises can carry the request with the key in
+        # it, and the context of an exception is printed by many tools
+        raise problem from cause
+
+    async def _read_unannounced(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read a body whose length was not announced, or not believable."""
+        chunks = []
+        size = 0
+        try:
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                if size > MAX_ANSWER:
+                    raise _TooLargeError
+                chunks.append(chunk)
+        except BaseException:
+            response.close()
+            raise
+        return b"".join(chunks)
+
+    def _error(
+        self,
+        kind: type[ApiError],
+        operation: str,
+        method: str,
+        path: str,
+        message: str,
+        status: int | None = None,
+        remedy: str | None = None,
+    ) -> ApiError:
+        return kind(operation, message, method, self._path + path.partition("?")[0], status, remedy)
+
+    def _broken(
+        self, error: Exception, operation: str, method: str, path: str, timeout: float
+    ) -> tuple[ApiError, OSError | None]:
+        """Make our error of what broke on the way, and find a cause that is safe to show."""
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+            because = f" ({cause.strerror or type(cause).__name__})" if cause else " in time"
+            return self._error(
+                DaemonUnreachableError,
+                operation,
+                method,
+                path,
+                f"no Golem daemon can be reached at {self._origin}{because}",
+                remedy="Start it with `yagna service run`, or set YAGNA_API_URL to where it listens.",
+            ), cause
+        if isinstance(error, TimeoutError):
+            return self._error(
+                RequestTimeoutError,
+                operation,
+                method,
+                path,
+                f"no answer from {self._origin} within {timeout:g} s",
+                remedy="Try again; if it stays so, look at the daemon's log and restart it.",
+            ), None
+        if isinstance(error, aiohttp.ClientResponseError):
+            return self._error(
+                MalformedAnswerError,
+                operation,
+                method,
+                path,
+                f"what listens at {self._origin} does not speak HTTP as a Golem daemon does",
+                remedy="Set YAGNA_API_URL to the address where the daemon listens.",
+            ), None
+        return self._error(
+            ConnectionDroppedError,
+            operation,
+            method,
+            path,
+            f"the connection to {self._origin} broke before the answer was complete ({type(error).__name__})",
+            remedy="See whether the daemon still runs; it may have done what it was asked to.",
+        ), None
+
+    async def stream(self, path: str, operation: str) -> AsyncGenerator[ServerSentEvent, None]:
+        """Subscribe to a stream of server-sent events.
+
+        The connection is closed when the generator is.
+
+        Raises
+        ------
+        ApiError
+            The daemon refused, or was silent for 50 s (it sends a sign of life every 15 s), or hung up.
+        """
+        session = self._pool.session()
+        parser = EventParser()
+        problem: ApiError
+        cause: OSError | None = None
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with asyncio.timeout(_STREAM_SILENCE):
+                response = await session.request(
+                    "GET",
+                    URL(self.base_url + path, encoded=True),
+                    headers={"Accept": "text/event-stream"},
+                    allow_redirects=False,
+                )
+            if response.status == 200:
+                connection = response.connection
+                transport = connection.transport if connection is not None else None
+                connected = transport.get_extra_info("socket") if transport is not None else None
+                _acknowledge_at_once(connected)
+                while True:
+                    async with asyncio.timeout(_STREAM_SILENCE):
+                        chunk = await response.content.readany()
+                    _acknowledge_at_once(connected)
+                    if not chunk:
+                        break
+                    for event in parser.feed(chunk):
+                        yield event
+                problem = self._error(
+                    ConnectionDroppedError, operation, "GET", path, "the daemon ended the stream of events"
+                )
+            else:
+                async with asyncio.timeout(DEFAULT_TIMEOUT):
+                    body = await self._read_unannounced(response)
+                kind, message, remedy = problems.explain(response.status, body)
+                problem = self._error(kind, operation, "GET", path, message, response.status, remedy)
+        except (MalformedField, _TooLargeError) as error:
+            problem = self._error(
+                MalformedAnswerError, operation, "GET", path, f"the stream makes no sense: {error}"
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            problem, cause = self._broken(error, operation, "GET", path, _STREAM_SILENCE)
+        finally:
+            if response is not None:
+                response.close()
+        raise problem from cause
+
+    async def parsed_stream(
+        self, path: str, operation: str, event_name: str, parse: Callable[[Any], T | None]
+    ) -> AsyncGenerator[T, None]:
+        """Subscribe to a stream whose events carry JSON; other events, and those that `parse` gives None
+        for, are skipped.
+
+        Raises
+        ------
+        ApiError
+            As `stream`, and `MalformedAnswerError` for an event that makes no sense.
+        """
+        async with aclosing(self.stream(path, operation)) as stream:
+            async for event in stream:
+                if event.event != event_name:
+                    continue
+                try:
+                    value = parse(_decode(event.data))
+                except MalformedField as error:
+                    reason = str(error)
+                except (ValueError, RecursionError) as error:
+                    reason = f"it is not JSON ({type(error).__name__})"
+                else:
+                    if value is not None:
+                        yield value
+                    continue
+                raise self._error(
+                    MalformedAnswerError, operation, "GET", path, f"an event makes no sense: {reason}"
+                )
+
+    def websocket_uri(self, path: str) -> str:
+        """Write the address of a websocket; the key is not part of it."""
+        return "ws" + (self.base_url + path).removeprefix("http")
+
+    async def websocket(
+        self, path: str, operation: str, *, protocols: Sequence[str] = (), max_message: int = MAX_ANSWER
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a websocket.
+
+        Parameters
+        ----------
+        protocols : sequence of str
+            The sub-protocols to offer.
+        max_message : int
+            Bytes of a message at most.
+
+        Raises
+        ------
+        ApiError
+            The daemon refused, by the status of its answer.
+        """
+        problem: ApiError
+        cause: OSError | None = None
+        try:
+            async with asyncio.timeout(DEFAULT_TIMEOUT):
+                return await self._pool.session().ws_connect(
+                    URL(self.websocket_uri(path), encoded=True),
+                    protocols=protocols,
+                    max_msg_size=max_message,
+                    autoclose=True,
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            kind, message, remedy = problems.explain(error.status, b"")
+            problem = self._error(kind, operation, "GET", path, message, error.status, remedy)
+        except (aiohttp.ClientError, OSError) as error:
+            problem, cause = self._broken(error, operation, "GET", path, DEFAULT_TIMEOUT)
+        raise problem from cause
+
+
+class _TooLargeError(Exception):
+    """An answer grew beyond the limit."""
+
+
+def ignore(value: Any) -> None:
+    """Parse an answer that says nothing of interest."""
+
+
+def _acknowledge_at_once(connected: Any) -> None:
+    # the option holds only until the kernel changes its mind: it is set again after each read
+    if _QUICKACK is not None and connected is not None:
+        connected.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
