@@ -87,6 +87,13 @@ class DemandBuilder:
             {key: encode(key, value) for key, value in props.items() if value is not None}
         )
 
+    def copy(self) -> DemandBuilder:
+        """Return a demand that can be changed without changing this one."""
+        copied = DemandBuilder()
+        copied._properties = dict(self._properties)
+        copied._constraints = list(self._constraints)
+        return copied
+
     async def decorate(self, *decorators: DemandDecorator) -> None:
         """Let each of the decorators, in turn, add what it wants."""
         for decorator in decorators:

@@ -1,8 +1,8 @@
 """The commercial part of an offer: the scheme of payment, the price model and the prices."""
 
-from __future__ import annotations
-
 # ruff: noqa: RUF009 - `prop` declares a field, as `dataclasses.field` does
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,8 +71,8 @@ class ComLinear(Com):
     def __post_init__(self) -> None:
         if len(self.linear_coeffs) != len(self.usage_vector) + 1:
             raise InvalidPropertiesError(
-                f"The property `{LINEAR_COEFFS}` should have one element more than `{DEFINED_USAGES}`, but they"
-                f" have {len(self.linear_coeffs)} and {len(self.usage_vector)}."
+                f"The property `{LINEAR_COEFFS}` should have one element more than `{DEFINED_USAGES}`,"
+                f" but they have {len(self.linear_coeffs)} and {len(self.usage_vector)}."
             )
         if len(set(self.usage_vector)) != len(self.usage_vector):
             raise InvalidPropertiesError(
@@ -113,7 +113,8 @@ class ComLinear(Com):
         """
         if len(usage) != len(self.usage_vector):
             raise ValueError(
-                f"The usage should have one element a counter, {len(self.usage_vector)}, but has {len(usage)}."
+                f"The usage should have {len(self.usage_vector)} elements (one a counter), but has"
+                f" {len(usage)}."
             )
         exact = sum(
             (price * Decimal(str(used)) for price, used in zip(self.prices.values(), usage, strict=True)),

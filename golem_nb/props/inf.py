@@ -1,8 +1,8 @@
 """The infrastructure part of a demand or an offer: memory, storage, processors, runtime and its package."""
 
-from __future__ import annotations
-
 # ruff: noqa: RUF009 - `prop` declares a field, as `dataclasses.field` does
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum

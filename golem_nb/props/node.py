@@ -1,8 +1,8 @@
 """Properties of nodes and activities."""
 
-from __future__ import annotations
-
 # ruff: noqa: RUF009 - `prop` declares a field, as `dataclasses.field` does
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
