@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -128,9 +129,8 @@ class WorkContext:
             usage.current_usage["golem.usage.duration_sec"]
         """
         raw = await self._activity.usage()
-        counters = (str(getattr(counter, "value", counter)) for counter in self._linear.usage_vector)
         # a provider may report fewer values than it offered, e.g. none before its first measurement
-        return ActivityUsage(dict(zip(counters, raw.current_usage, strict=False)), raw.timestamp)
+        return ActivityUsage(dict(self._linear.usage_as_dict(raw.current_usage)), raw.timestamp)
 
     async def get_raw_state(self) -> rest.ActivityState:
         """The state of the activity as the daemon gives it."""
@@ -145,7 +145,7 @@ class WorkContext:
         linear = self._linear
         if len(raw.current_usage) != len(linear.usage_vector):
             return None
-        return float(linear.calculate_cost(raw.current_usage))
+        return float(linear.calculate_cost([Decimal(str(used)) for used in raw.current_usage]))
 
     @property
     def _linear(self) -> ComLinear:
