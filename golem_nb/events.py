@@ -529,7 +529,7 @@ class DownloadStarted(CommandEvent):
     @property
     def path(self) -> str:
         """Path of the file on the provider."""
-        return str(self.command.src_path)
+        return str(getattr(self.command, "src_path", ""))
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)
@@ -539,7 +539,7 @@ class DownloadFinished(CommandEvent):
     @property
     def path(self) -> str:
         """Local path of the file; of a download into memory, its path on the provider."""
-        return str(getattr(self.command, "dst_path", None) or self.command.src_path)
+        return str(getattr(self.command, "dst_path", None) or getattr(self.command, "src_path", ""))
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)
