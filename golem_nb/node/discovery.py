@@ -1,0 +1,96 @@
+"""What a daemon that runs already has to say about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from golem_nb.config import ApiConfig
+from golem_nb.node.binary import find_yagna
+from golem_nb.node.commands import Balance, Commands
+from golem_nb.node.errors import NodeError
+from golem_nb.rest import Configuration, Identity, Payment
+from golem_nb.rest.ids import NodeId
+from golem_nb.rest.payment import Account
+
+__all__ = ["RunningDaemon", "describe_daemon"]
+
+_DEFAULT_BUS = "/tmp/yagna.sock"  # noqa: S108 - the daemon's own default
+
+
+@attrs.frozen
+class RunningDaemon:
+    """A daemon that was found running.
+
+    Parameters
+    ----------
+    api_url
+        Where its API is.
+    version
+        Its version.
+    node_id
+        The identity that the application key acts under.
+    accounts
+        Accounts that can pay; none until `yagna payment init --sender` was given.
+    balances
+        What they hold. Empty where the daemon's service bus cannot be reached from here, for its HTTP API
+        does not tell.
+    """
+
+    api_url: str
+    version: str
+    node_id: NodeId
+    accounts: tuple[Account, ...]
+    balances: tuple[Balance, ...]
+
+
+async def describe_daemon(api_config: ApiConfig | None = None, bus: Path | None = None) -> RunningDaemon:
+    """Ask a running daemon for its version, identity, accounts and balances.
+
+    Parameters
+    ----------
+    api_config
+        Address and key; from `YAGNA_API_URL` and `YAGNA_APPKEY` if not given.
+    bus
+        The unix socket of its service bus, for the balances; `/tmp/yagna.sock` if not given.
+
+    Raises
+    ------
+    MissingConfiguration
+        There is no key.
+    ApiError
+        The daemon cannot be reached, refuses the key, or does not answer.
+
+    Examples
+    --------
+    >>> async def who():
+    ...     return (await describe_daemon()).node_id
+    """
+    config = ApiConfig() if api_config is None else api_config
+    async with Configuration(config) as configuration:
+        identity = Identity(configuration.root())
+        version = await identity.version()
+        me = await identity.me()
+        accounts = await Payment(configuration.payment()).accounts()
+    mine = [account for account in accounts if account.address == me.identity]
+    return RunningDaemon(
+        api_url=config.api_url,
+        version=version.version,
+        node_id=me.identity,
+        accounts=tuple(mine),
+        balances=await _balances(bus or Path(_DEFAULT_BUS), me.identity, mine),
+    )
+
+
+async def _balances(bus: Path, node_id: NodeId, accounts: list[Account]) -> tuple[Balance, ...]:
+    if not bus.is_socket():  # noqa: ASYNC240 - one stat of a local file
+        return ()
+    try:
+        # no data folder is needed to talk to a daemon; none of the user's may be touched
+        commands = Commands(find_yagna().path, bus, bus.parent, {})
+        if all(identity.node_id != node_id for identity in await commands.identities()):
+            return ()  # the bus of another daemon
+        return tuple([await commands.balance(account.network, account.address) for account in accounts])
+    except NodeError:
+        return ()
