@@ -112,6 +112,11 @@ class Script:
         return self._state is not _State.NEW
 
     @property
+    def executed_count(self) -> int:
+        """How many commands have a result so far."""
+        return len(self._results)
+
+    @property
     def results(self) -> list[CommandExecuted]:
         """The results of the commands that were executed, in order.
 
@@ -422,7 +427,8 @@ class Script:
         if cause is None:
             return error
         explained = CommandExecutionError(str(failed.command), str(cause))
-        explained.__cause__ = cause
+        # what was refused here made the provider fail, and that is what the engine got
+        explained.__cause__, error.__cause__ = error, cause
         return explained
 
     async def _release(self) -> None:
