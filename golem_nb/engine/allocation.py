@@ -1,0 +1,122 @@
+"""The engine's reservation of its budget at the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from golem_nb.engine.errors import InsufficientFundsError, NoPaymentAccountError
+from golem_nb.engine.journal import step
+from golem_nb.log import get_logger
+from golem_nb.rest.errors import ApiError, BadRequestError
+
+if TYPE_CHECKING:
+    from golem_nb.engine.journal import Journal
+    from golem_nb.rest import Payment
+    from golem_nb.rest.payment import Allocation
+
+logger = get_logger(__name__)
+
+#: Networks whose token is worth money; elsewhere it is the test token.
+MAINNETS = ("mainnet", "polygon")
+
+#: An allocation outlives the work by so long: final invoices can be paid, and a dead process locks money
+#: for no longer than that.
+MARGIN = timedelta(minutes=30)
+
+
+def platform_name(driver: str, network: str) -> str:
+    """Return the payment platform of a driver and a network, such as ``erc20-hoodi-tglm``."""
+    return f"{driver}-{network}-{'glm' if network in MAINNETS else 'tglm'}"
+
+
+class BudgetAllocation:
+    """The one allocation of an engine: made at its start, kept alive while it works, released at its end.
+
+    Parameters
+    ----------
+    payment
+        The daemon's payment API.
+    journal
+        Told of each step before it is taken.
+    budget
+        Amount to reserve, GLM.
+    driver, network
+        Payment driver and network.
+    """
+
+    def __init__(
+        self, payment: Payment, journal: Journal, budget: Decimal, driver: str, network: str
+    ) -> None:
+        self._payment = payment
+        self._journal = journal
+        self._driver = driver
+        self._network = network
+        self.budget = budget
+        self.platform = platform_name(driver, network)
+        self.allocation: Allocation
+        self._expires = datetime.now(UTC)
+
+    async def open(self) -> None:
+        """Reserve the budget.
+
+        Raises
+        ------
+        NoPaymentAccountError
+            The daemon has no account on this driver and network; nothing was reserved.
+        InsufficientFundsError
+            The account does not hold as much as the budget.
+        """
+        accounts = await self._payment.accounts()
+        account = next((a for a in accounts if a.platform == self.platform and a.send), None)
+        if account is None:
+            raise NoPaymentAccountError(self._driver, self._network, accounts)
+        self._expires = datetime.now(UTC) + MARGIN
+        async with step(
+            self._journal, "create_allocation", amount=self.budget, platform=self.platform
+        ) as outcome:
+            try:
+                self.allocation = await self._payment.create_allocation(
+                    self.budget, self.platform, address=account.address, expires=self._expires
+                )
+            except BadRequestError as error:
+                raise InsufficientFundsError(
+                    f"The budget of {self.budget} GLM could not be reserved on {self.platform} from account "
+                    f"{account.address}: {error.message}. Use a smaller `budget`, fund the account, or release "
+                    "allocations that nobody needs any more."
+                ) from error
+            outcome["allocation_id"] = self.allocation.id
+
+    async def keep_until(self, expiration: datetime) -> None:
+        """Let the allocation last until work that expires then can be paid; never shortens it."""
+        wanted = expiration + MARGIN
+        if wanted > self._expires:
+            async with step(
+                self._journal, "amend_allocation", allocation_id=self.allocation.id, expires=wanted
+            ):
+                await self.allocation.amend(expires=wanted)
+            self._expires = wanted
+
+    async def keep_alive(self) -> None:
+        """Let the allocation last as long as this runs, until cancelled."""
+        while True:
+            await asyncio.sleep(MARGIN.total_seconds() / 3)
+            try:
+                await self.keep_until(datetime.now(UTC))
+            except ApiError as error:
+                logger.warning("The allocation could not be extended, which will be tried again: %s", error)
+
+    async def close(self) -> None:
+        """Release what is left of the budget; logs what keeps it from being released."""
+        try:
+            async with step(self._journal, "release_allocation", allocation_id=self.allocation.id):
+                await self.allocation.release()
+        except ApiError as error:
+            logger.warning(
+                "Allocation %s could not be released, it expires at %s: %s",
+                self.allocation.id,
+                self._expires,
+                error,
+            )

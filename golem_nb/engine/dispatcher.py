@@ -1,0 +1,140 @@
+"""Hands events to consumers: in order, one at a time, without ever delaying or failing the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from golem_nb.events import Event
+from golem_nb.log import get_logger
+
+logger = get_logger(__name__)
+
+#: A consumer that is not done with its events that long after the shutdown is told so and left, in seconds.
+DRAIN_LIMIT = 10.0
+
+#: A consumer that keeps the event loop to itself for longer is named in a warning, in seconds.
+BLOCKING_LIMIT = 0.1
+
+#: Consumers give the loop to others at least this often while they catch up, in seconds.
+SLICE = 0.005
+
+Consumer = Callable[[Any], Any]
+
+
+class _Queue:
+    """The events that one consumer has not seen yet, and the task that feeds it."""
+
+    def __init__(self, consumer: Consumer, classes: tuple[type[Event], ...]) -> None:
+        self.consumer = consumer
+        self.classes = classes
+        self.events: deque[Event] = deque()
+        self.wake = asyncio.Event()
+        self.closing = False
+        self.task: asyncio.Task[None] | None = None
+        self.warned = False
+
+    def put(self, event: Event) -> None:
+        self.events.append(event)
+        self.wake.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            until = loop.time() + SLICE
+            while self.events:
+                await self._consume(self.events.popleft())
+                if loop.time() > until:
+                    await asyncio.sleep(0)
+                    until = loop.time() + SLICE
+            if self.closing:
+                return
+            self.wake.clear()
+            await self.wake.wait()
+
+    async def _consume(self, event: Event) -> None:
+        started = time.perf_counter()
+        try:
+            outcome = self.consumer(event)
+            took = time.perf_counter() - started
+            if inspect.isawaitable(outcome):
+                await outcome
+        except Exception:
+            logger.exception(
+                "Unhandled exception in event consumer %r at %s", self.consumer, type(event).__name__
+            )
+            return
+        if took > BLOCKING_LIMIT and not self.warned:
+            self.warned = True
+            logger.warning(
+                "Event consumer %r kept the engine waiting for %.1f s at %s: do slow work in a thread, or make "
+                "the consumer a coroutine function",
+                self.consumer,
+                took,
+                type(event).__name__,
+            )
+
+
+class EventDispatcher:
+    """All event consumers of a `Golem`; they survive a restart of the engine."""
+
+    def __init__(self) -> None:
+        self._queues: list[_Queue] = []
+        self._running = False
+
+    def add(self, consumer: Consumer, classes: tuple[type[Event], ...]) -> None:
+        """Add a consumer of the events that are instances of `classes`."""
+        queue = _Queue(consumer, classes)
+        self._queues.append(queue)
+        if self._running:
+            self._launch(queue)
+
+    def start(self) -> None:
+        """Begin to feed the consumers; needs the running loop of the engine."""
+        self._running = True
+        for queue in self._queues:
+            self._launch(queue)
+
+    def emit(self, event: Event) -> None:
+        """Queue an event for all consumers that want it."""
+        for queue in self._queues:
+            if isinstance(event, queue.classes):
+                queue.put(event)
+
+    async def stop(self) -> None:
+        """Deliver what is queued, then end the consumers' tasks.
+
+        A consumer that is not done within `DRAIN_LIMIT` loses the rest, with a warning.
+        """
+        self._running = False
+        tasks = []
+        for queue in self._queues:
+            if queue.task is not None:
+                queue.closing = True
+                queue.wake.set()
+                tasks.append(queue.task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=DRAIN_LIMIT)
+        for queue in self._queues:
+            if queue.task is not None and not queue.task.done():
+                queue.task.cancel()
+                await asyncio.gather(queue.task, return_exceptions=True)
+                logger.warning(
+                    "Event consumer %r was too slow: %d events were not delivered",
+                    queue.consumer,
+                    len(queue.events),
+                )
+                queue.events.clear()
+            queue.task = None
+
+    def _launch(self, queue: _Queue) -> None:
+        queue.closing = False
+        # an Event made in an earlier loop belongs to that loop
+        queue.wake = asyncio.Event()
+        if queue.events:
+            queue.wake.set()
+        queue.task = asyncio.create_task(queue.run(), name=f"events for {queue.consumer!r}")

@@ -1,0 +1,240 @@
+"""The engine: everything that runs between the start and the stop of a `Golem`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from golem_nb.engine.allocation import BudgetAllocation
+from golem_nb.engine.errors import EngineStoppedError
+from golem_nb.engine.job import Job
+from golem_nb.engine.journal import NullJournal
+from golem_nb.engine.payments import Payments
+from golem_nb.events import Event
+from golem_nb.log import get_logger
+from golem_nb.props import Activity as ActivityProps
+from golem_nb.props import NodeInfo
+from golem_nb.props.builder import DemandBuilder
+from golem_nb.props.grammar import clause
+from golem_nb.props.node import SUBNET
+from golem_nb.rest import Activity as ActivityService
+from golem_nb.rest import Configuration, Gsb, Identity, Market, Net, Payment
+from golem_nb.rest.errors import ApiError
+from golem_nb.storage import GsbStorage
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from golem_nb.config import ApiConfig
+    from golem_nb.engine.dispatcher import EventDispatcher
+    from golem_nb.engine.journal import Journal
+    from golem_nb.payload import Payload
+    from golem_nb.rest.ids import NodeId
+    from golem_nb.rest.payment import MarketDecoration
+    from golem_nb.strategy import BaseMarketStrategy
+
+logger = get_logger(__name__)
+
+#: One look for the ends of agreements lasts so long, in seconds; the daemon answers at once when there is
+#: one.
+POLL = 30.0
+
+
+class Engine:
+    """Runs jobs on one daemon, with one budget.
+
+    Parameters
+    ----------
+    budget
+        The most that is spent, GLM.
+    strategy
+        Chooses providers and terms.
+    subnet_tag
+        Subnet of the providers; None: any.
+    payment_driver, payment_network
+        How providers are paid.
+    dispatcher
+        Where events go.
+    stream_output
+        Take the output of commands while it is written.
+    api_config
+        Address and key of the daemon.
+    journal
+        Is told of everything that reserves or ends something, before the daemon is.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: Decimal,
+        strategy: BaseMarketStrategy,
+        subnet_tag: str | None,
+        payment_driver: str,
+        payment_network: str,
+        dispatcher: EventDispatcher,
+        stream_output: bool,
+        api_config: ApiConfig,
+        journal: Journal | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.subnet_tag = subnet_tag
+        self.stream_output = stream_output
+        self.journal: Journal = journal or NullJournal()
+        #: Names this engine towards the daemon, so that several can use one daemon side by side.
+        self.session_id = uuid.uuid4().hex
+        self.started = datetime.now(UTC)
+        self.node_id: NodeId
+        configuration = Configuration(api_config)
+        self._configuration = configuration
+        self.market = Market(configuration.market())
+        self.activities = ActivityService(configuration.activity())
+        self.payment = Payment(configuration.payment())
+        self.net = Net(configuration.net())
+        self.storage: GsbStorage
+        self.budget = BudgetAllocation(self.payment, self.journal, budget, payment_driver, payment_network)
+        self.payments = Payments(self)
+        self._dispatcher = dispatcher
+        self._decoration: MarketDecoration
+        self._jobs: dict[Job, asyncio.Task[None]] = {}
+        self._main: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._wait_for_payments = True
+        self._failure: Exception | None = None
+
+    def emit(self, event: Event) -> None:
+        """Pass an event to the consumers."""
+        self._dispatcher.emit(event)
+
+    async def start(self) -> None:
+        """Reserve the budget and begin to listen to the daemon.
+
+        Raises
+        ------
+        ApiError
+            The daemon cannot be reached, or refuses.
+        NoPaymentAccountError, InsufficientFundsError
+            There is no account, or not enough in it; nothing stays reserved.
+        """
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._main = asyncio.create_task(self._run(ready), name="golem_nb engine")
+        await asyncio.wait({ready, self._main}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._main
+
+    async def stop(self, wait_for_payments: bool = True) -> None:
+        """End all jobs and agreements, pay what is owed, release the budget.
+
+        Parameters
+        ----------
+        wait_for_payments
+            Wait for the invoices of what was used, at most half a minute. Where nothing is owed nothing is
+            waited for.
+        """
+        if self._main is None:
+            return
+        self._wait_for_payments = wait_for_payments
+        self._stopping.set()
+        await self._main
+
+    def fail(self, error: Exception) -> None:
+        """End all jobs with `error`, now and from now on; the engine itself goes on until it is stopped."""
+        self._failure = error
+        for job in self._jobs:
+            job.stop(error)
+
+    async def create_demand(self, payload: Payload, expiration: datetime) -> DemandBuilder:
+        """Build the demand for a payload, and let the budget last until its agreements have expired."""
+        await self.budget.keep_until(expiration)
+        demand = DemandBuilder()
+        demand.add(ActivityProps(expiration=expiration, multi_activity=True))
+        demand.add(NodeInfo(subnet_tag=self.subnet_tag))
+        if self.subnet_tag:
+            demand.ensure(clause(SUBNET, "=", self.subnet_tag))
+        for constraint in self._decoration.constraints:
+            demand.ensure(constraint)
+        demand.add_properties(self._decoration.properties)
+        await demand.decorate(self.strategy, payload)
+        return demand
+
+    def start_job(self, job: Job, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a job in the background until its work is done, it is stopped, or the engine stops.
+
+        Raises
+        ------
+        EngineStoppedError
+            The engine is stopping.
+        """
+        if self._stopping.is_set():
+            raise EngineStoppedError("Golem is shutting down: start it again before starting new work")
+        self._jobs[job] = asyncio.create_task(self._run_job(job, work), name=f"job {job.id}")
+        if self._failure is not None:
+            job.stop(self._failure)
+
+    async def _run_job(self, job: Job, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await job.run(work)
+        except Exception:
+            logger.exception("Job %s could not be ended properly", job.id)
+        finally:
+            del self._jobs[job]
+
+    async def _run(self, ready: asyncio.Future[None]) -> None:
+        """Own everything that the engine has running."""
+        async with self._configuration:
+            self.node_id = (await Identity(self._configuration.root()).me()).identity
+            await self.budget.open()
+            try:
+                self._decoration = await self.payment.decorate_demand([self.budget.allocation.id])
+                async with GsbStorage(Gsb(self._configuration.gsb()), self.node_id) as self.storage:
+                    background = asyncio.create_task(self._listen(), name="golem_nb listeners")
+                    try:
+                        ready.set_result(None)
+                        await self._stopping.wait()
+                        await self._shut_down()
+                    finally:
+                        background.cancel()
+                        await asyncio.gather(background, return_exceptions=True)
+            finally:
+                await self.budget.close()
+
+    async def _listen(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.payments.run(), name="payments")
+            group.create_task(self.budget.keep_alive(), name="allocation")
+            group.create_task(self._watch_agreements(), name="ends of agreements")
+
+    async def _shut_down(self) -> None:
+        logger.info("Golem is shutting down...")
+        for job in self._jobs:
+            job.stop(EngineStoppedError(f"Golem was stopped before job {job.id} was done"))
+        await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+        if self._wait_for_payments:
+            await self.payments.wait_for_invoices()
+
+    async def _watch_agreements(self) -> None:
+        """Notice what providers do to agreements, the moment that they do it."""
+        after = self.started
+        failures = 0
+        while True:
+            try:
+                events = await self.market.collect_agreement_events(
+                    after, timeout=POLL, app_session_id=self.session_id
+                )
+            except ApiError as error:
+                failures += 1
+                logger.warning(
+                    "The ends of agreements could not be asked for, which will be tried again: %s", error
+                )
+                await asyncio.sleep(min(0.5 * 2**failures, POLL))
+                continue
+            failures = 0
+            for event in events:
+                after = max(after, event.date)
+                if event.kind == "terminated" and event.terminator == "Provider":
+                    for job in self._jobs:
+                        if job.agreements.on_terminated(event.agreement_id, event.reason):
+                            break

@@ -1,0 +1,144 @@
+"""What can end a job, a worker or the engine, in words that name the thing and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from golem_nb.exceptions import GolemError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from golem_nb.rest.payment import Account
+
+
+class NoPaymentAccountError(GolemError):
+    """No payment account of the daemon serves the required driver and network.
+
+    Parameters
+    ----------
+    required_driver
+        Payment driver that was asked for, such as ``"erc20"``.
+    required_network
+        Payment network that was asked for, such as ``"hoodi"``.
+    accounts
+        The accounts that the daemon does have; named in the message.
+    """
+
+    def __init__(self, required_driver: str, required_network: str, accounts: Sequence[Account] = ()) -> None:
+        self.required_driver = required_driver
+        self.required_network = required_network
+        self.accounts = tuple(accounts)
+        super().__init__(required_driver, required_network)
+
+    def __str__(self) -> str:
+        text = (
+            f"No payment account available for driver `{self.required_driver}` "
+            f"and network `{self.required_network}`"
+        )
+        known = sorted({f"{account.driver}/{account.network}" for account in self.accounts})
+        have = f"the daemon has: {', '.join(known)}" if known else "the daemon has none at all"
+        return (
+            f"{text} ({have}). Initialize it with `yagna payment init --sender --network "
+            f"{self.required_network} --driver {self.required_driver}`, or choose another network with "
+            "`payment_network=` or YAGNA_PAYMENT_NETWORK."
+        )
+
+
+class InsufficientFundsError(GolemError):
+    """The account cannot cover the budget, or the budget cannot cover what is due."""
+
+
+class BudgetExceededError(InsufficientFundsError):
+    """What providers ask for no longer fits into the budget: every job is stopped."""
+
+    def __init__(self, budget: Decimal, accepted: Decimal, due: Decimal, provider: str) -> None:
+        self.budget = budget
+        self.accepted = accepted
+        self.due = due
+        super().__init__(
+            f"The budget of {budget} GLM is used up: {accepted} GLM accepted so far, and {provider} asks for "
+            f"{due} GLM more. Running work was ended; start again with a larger `budget`."
+        )
+
+
+class JobTimeoutError(GolemError, TimeoutError):
+    """A job ran out of time; what was finished before has been handed over."""
+
+    def __init__(self, timeout: timedelta, done: int | None = None) -> None:
+        self.timeout = timeout
+        text = f"Job timed out after {timeout}"
+        if done is not None:
+            text += f" with {done} tasks done; pass a longer `timeout` or more `max_workers`"
+        super().__init__(text)
+
+
+class TaskFailedError(GolemError):
+    """A task was tried on several agreements and failed on each.
+
+    Attributes
+    ----------
+    task
+        The task that was given up.
+    causes
+        The exception of each try, in order.
+    """
+
+    def __init__(self, task: Any, causes: Sequence[BaseException]) -> None:
+        self.task = task
+        self.causes = tuple(causes)
+        distinct = list(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes))
+        tries = "once" if len(self.causes) == 1 else f"{len(self.causes)} times"
+        super().__init__(f"{task!r} failed {tries}: {'; '.join(distinct)}")
+
+
+class TasksFailedError(GolemError):
+    """Some tasks of a job were given up; the others have been handed over.
+
+    Attributes
+    ----------
+    failures
+        One `TaskFailedError` a task.
+    """
+
+    def __init__(self, failures: Sequence[TaskFailedError]) -> None:
+        self.failures = tuple(failures)
+        shown = "\n".join(f"  {failure}" for failure in self.failures[:5])
+        more = f"\n  … and {len(self.failures) - 5} more" if len(self.failures) > 5 else ""
+        super().__init__(f"{len(self.failures)} task(s) could not be completed:\n{shown}{more}")
+
+
+class WorkersFailedError(GolemError):
+    """Worker after worker has failed before it could be given a task, so that more would only cost more.
+
+    Attributes
+    ----------
+    causes
+        What each of them has failed with, in order.
+    """
+
+    def __init__(self, causes: Sequence[BaseException]) -> None:
+        self.causes = tuple(causes)
+        distinct = list(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes))
+        super().__init__(
+            f"{len(self.causes)} workers in a row have failed before their first task: "
+            + "; ".join(distinct[:5])
+        )
+
+
+class OverchargeError(GolemError):
+    """A provider asks for more than the agreed price and the reported usage explain."""
+
+    def __init__(self, document: str, provider: str, asked: Decimal, explained: Decimal) -> None:
+        self.asked = asked
+        self.explained = explained
+        super().__init__(
+            f"{document} of {provider} asks for {asked} GLM, but usage and agreed price explain at most "
+            f"{explained} GLM: not accepted, nothing is paid for it."
+        )
+
+
+class EngineStoppedError(GolemError):
+    """The engine was stopped while the job was still running."""

@@ -1,0 +1,284 @@
+"""The market loop of one job: a demand, the offers it meets, and what is said to each."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import attrs
+
+from golem_nb.engine.journal import step
+from golem_nb.engine.offers import PREFERENCE_WAIT
+from golem_nb.events import (
+    CollectFailed,
+    NoProposalsConfirmed,
+    ProposalConfirmed,
+    ProposalFailed,
+    ProposalReceived,
+    ProposalRejected,
+    ProposalResponded,
+    SubscriptionCreated,
+    SubscriptionFailed,
+)
+from golem_nb.log import get_logger
+from golem_nb.rest.errors import ApiError, NotFoundError
+from golem_nb.rest.market import ProposalRejection
+from golem_nb.strategy import SCORE_NEUTRAL
+
+if TYPE_CHECKING:
+    from golem_nb.engine.job import Job
+    from golem_nb.rest.ids import NodeId, ProposalId
+    from golem_nb.rest.market import OfferProposal, Subscription
+
+logger = get_logger(__name__)
+
+#: One look for new proposals lasts so long at most, in seconds; the daemon answers at once when there is one.
+POLL = 30.0
+
+#: Proposals taken in one look; the daemon allows 100.
+MAX_EVENTS = 100
+
+#: Proposals that are scored and answered at the same time.
+HANDLERS = 10
+
+#: A job negotiates with no more providers ahead of need than this; the other offers wait, best first.
+RESERVE = 20
+
+#: "No proposals" is told that often while someone waits for one.
+NO_PROPOSALS_AFTER = timedelta(seconds=20)
+
+#: The market is given up after that many failed looks in a row.
+MAX_FAILURES = 5
+
+#: A provider that has refused an agreement is asked again after so many seconds, doubled each time …
+REFUSED_AGAIN = 2.0
+
+#: … up to so many.
+REFUSED_LIMIT = 60.0
+
+PLATFORM_PREFIX = "golem.com.payment.platform."
+CHOSEN_PLATFORM = "golem.com.payment.chosen-platform"
+
+
+@attrs.frozen
+class _Spent:
+    proposal: OfferProposal
+    not_before: float
+
+
+def platforms(proposal: OfferProposal) -> set[str]:
+    """Payment platforms that an offer accepts; ``NGNT`` where it names none, as the first providers did."""
+    named = {
+        key.removeprefix(PLATFORM_PREFIX).rpartition(".")[0]
+        for key in proposal.props
+        if key.startswith(PLATFORM_PREFIX)
+    }
+    return named or {"NGNT"}
+
+
+class Negotiation:
+    """Keeps a demand on the market and turns proposals into drafts in the job's `OfferPool`."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._market = job.engine.market
+        self._strategy = job.engine.strategy
+        self._platform = job.engine.budget.platform
+        self._pool = job.offers
+        self._limit = asyncio.Semaphore(HANDLERS)
+        self._order = itertools.count()
+        self._waiting: list[tuple[float, int, OfferProposal]] = []
+        self._spent: dict[NodeId, _Spent] = {}
+        self._refusals: dict[NodeId, int] = {}
+        self._answered: dict[ProposalId, NodeId] = {}
+        self._confirmed = 0
+        self._handlers: asyncio.TaskGroup
+
+    async def run(self) -> None:
+        """Negotiate until cancelled; a demand that has expired is subscribed anew.
+
+        Raises
+        ------
+        ApiError
+            When the daemon refuses the demand, or cannot be asked for proposals any more.
+        """
+        async with asyncio.TaskGroup() as group:
+            notice = group.create_task(self._notice_silence(), name="no proposals notice")
+            try:
+                while True:
+                    subscription = await self._subscribe()
+                    try:
+                        await self._collect(subscription)
+                    finally:
+                        await self._unsubscribe(subscription)
+            finally:
+                notice.cancel()
+
+    def spent(self, proposal: OfferProposal, *, refused: bool = False) -> None:
+        """Note that a draft was used up; its provider may be asked again, later if it has refused."""
+        provider = proposal.issuer
+        now = asyncio.get_running_loop().time()
+        if refused:
+            refusals = self._refusals[provider] = self._refusals.get(provider, 0) + 1
+            self._spent[provider] = _Spent(
+                proposal, now + min(REFUSED_AGAIN * 2.0 ** (refusals - 1), REFUSED_LIMIT)
+            )
+        else:
+            self._refusals.pop(provider, None)
+            self._spent[provider] = _Spent(proposal, now)
+
+    def starved(self) -> float | None:
+        """Somebody waits for an agreement and there is no offer: negotiate more.
+
+        Returns
+        -------
+        float or None
+            Seconds after which it is worth while to call this again; None if only an event can help.
+        """
+        if self._waiting:
+            self._answer_waiting()
+            return None
+        if self._pool.under_way or not self._spent:
+            return PREFERENCE_WAIT if self._spent else None
+        # the daemon lets a used draft be countered again, and the provider decides whether it has room for
+        # one more
+        provider, spent = min(self._spent.items(), key=lambda item: item[1].not_before)
+        patience = spent.not_before - asyncio.get_running_loop().time()
+        if patience > 0:
+            return patience
+        del self._spent[provider]
+        self._pool.expect(provider, SCORE_NEUTRAL)
+        self._handlers.create_task(
+            self._respond_safely(spent.proposal, SCORE_NEUTRAL), name="one more agreement"
+        )
+        return PREFERENCE_WAIT if self._spent else None
+
+    async def _subscribe(self) -> Subscription:
+        demand = self._job.demand
+        try:
+            async with step(self._job.engine.journal, "subscribe", job_id=self._job.id) as outcome:
+                subscription = await self._market.subscribe(demand.properties, demand.constraints)
+                outcome["subscription_id"] = subscription.id
+        except ApiError as error:
+            self._job.emit(SubscriptionFailed, reason=str(error), exc_info=sys.exc_info())
+            raise
+        self._job.emit(SubscriptionCreated, subscription=subscription)
+        return subscription
+
+    async def _unsubscribe(self, subscription: Subscription) -> None:
+        self._answered.clear()
+        self._waiting.clear()
+        self._spent.clear()
+        try:
+            async with step(self._job.engine.journal, "unsubscribe", subscription_id=subscription.id):
+                await subscription.delete()
+        except NotFoundError:
+            pass  # it had expired
+        except ApiError as error:
+            logger.warning("The demand of job %s could not be withdrawn: %s", self._job.id, error)
+
+    async def _collect(self, subscription: Subscription) -> None:
+        failures = 0
+        async with asyncio.TaskGroup() as self._handlers:
+            while True:
+                try:
+                    events = await subscription.collect(timeout=POLL, max_events=MAX_EVENTS)
+                except NotFoundError:
+                    return
+                except ApiError as error:
+                    failures += 1
+                    self._job.emit(
+                        CollectFailed, subscription=subscription, reason=str(error), exc_info=sys.exc_info()
+                    )
+                    if failures >= MAX_FAILURES:
+                        raise
+                    await asyncio.sleep(0.2 * 2**failures)
+                    continue
+                failures = 0
+                for event in events:
+                    if isinstance(event, ProposalRejection):
+                        self._on_rejection(event)
+                        continue
+                    await self._limit.acquire()
+                    self._handlers.create_task(self._handle(event), name="proposal")
+
+    def _on_rejection(self, rejection: ProposalRejection) -> None:
+        provider = self._answered.pop(rejection.proposal_id, None)
+        if provider is not None:
+            logger.debug("Provider %s rejected our proposal: %s", provider, rejection.reason)
+            self._pool.forget(provider)
+
+    async def _handle(self, proposal: OfferProposal) -> None:
+        try:
+            self._job.emit(ProposalReceived, proposal=proposal)
+            try:
+                score = await self._strategy.score_offer(proposal)
+            except Exception:
+                logger.exception("The strategy failed to score the offer of %s", proposal.issuer)
+                await self._reject(proposal, "Unknown error in score offer")
+                return
+            if score < SCORE_NEUTRAL:
+                await self._reject(proposal, "Score too low")
+            elif self._platform not in platforms(proposal):
+                await self._reject(proposal, "No common payment platform")
+            elif proposal.is_draft:
+                self._confirmed += 1
+                self._job.emit(ProposalConfirmed, proposal=proposal)
+                self._pool.add(proposal)
+            elif self._has_enough():
+                heapq.heappush(self._waiting, (-score, next(self._order), proposal))
+            else:
+                await self._respond(proposal, score)
+        except ApiError:
+            self._job.emit(ProposalFailed, proposal=proposal, exc_info=sys.exc_info())
+        finally:
+            self._limit.release()
+
+    def _has_enough(self) -> bool:
+        return len(self._pool) + self._pool.under_way >= RESERVE + self._job.agreements.waiting
+
+    def _answer_waiting(self) -> None:
+        while self._waiting and not self._has_enough():
+            score, _, proposal = heapq.heappop(self._waiting)
+            self._pool.expect(proposal.issuer, -score)
+            self._handlers.create_task(self._respond_safely(proposal, -score), name="waiting proposal")
+
+    async def _respond_safely(self, proposal: OfferProposal, score: float) -> None:
+        try:
+            await self._respond(proposal, score)
+        except ApiError:
+            self._job.emit(ProposalFailed, proposal=proposal, exc_info=sys.exc_info())
+
+    async def _respond(self, proposal: OfferProposal, score: float) -> None:
+        self._pool.expect(proposal.issuer, score)
+        try:
+            try:
+                answer = await self._strategy.respond_to_provider_offer(self._job.demand, proposal)
+            except ValueError:
+                logger.debug("No acceptable terms in the offer of %s", proposal.issuer, exc_info=True)
+                await self._reject(proposal, "Could not accept provider's terms.")
+                return
+            properties = {**answer.properties, CHOSEN_PLATFORM: self._platform}
+            counter = await proposal.respond(properties, answer.constraints)
+        except BaseException:
+            self._pool.forget(proposal.issuer)
+            raise
+        self._answered[counter] = proposal.issuer
+        self._job.emit(ProposalResponded, proposal=proposal)
+
+    async def _reject(self, proposal: OfferProposal, reason: str) -> None:
+        self._pool.forget(proposal.issuer)
+        await proposal.reject(reason)
+        self._job.emit(ProposalRejected, proposal=proposal, reason=reason)
+
+    async def _notice_silence(self) -> None:
+        confirmed = self._confirmed
+        while True:
+            await asyncio.sleep(NO_PROPOSALS_AFTER.total_seconds())
+            if self._confirmed == confirmed and self._job.agreements.waiting:
+                self._job.emit(NoProposalsConfirmed, timeout=NO_PROPOSALS_AFTER)
+            confirmed = self._confirmed

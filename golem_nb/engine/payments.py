@@ -1,0 +1,288 @@
+"""Debit notes and invoices: what is due and explained is accepted, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypeVar
+
+from golem_nb.engine.accounts import ActivityAccount, AgreementAccount
+from golem_nb.engine.charges import LinearPrice
+from golem_nb.engine.errors import BudgetExceededError, OverchargeError
+from golem_nb.engine.journal import step
+from golem_nb.events import (
+    DebitNoteAccepted,
+    DebitNoteReceived,
+    InvoiceAccepted,
+    InvoiceReceived,
+    PaymentFailed,
+)
+from golem_nb.log import get_logger
+from golem_nb.rest.errors import ApiError
+
+if TYPE_CHECKING:
+    from golem_nb.engine.agreements import HeldAgreement
+    from golem_nb.engine.engine import Engine
+    from golem_nb.engine.job import Job
+    from golem_nb.rest.activity import Activity
+    from golem_nb.rest.ids import AgreementId
+    from golem_nb.rest.payment import DebitNote, DebitNoteEvent, Invoice, InvoiceEvent
+
+logger = get_logger(__name__)
+
+E = TypeVar("E", "DebitNoteEvent", "InvoiceEvent")
+
+#: One look for debit notes or invoices lasts so long, in seconds.
+POLL = 30.0
+
+#: Documents that are worked on at the same time.
+HANDLERS = 10
+
+#: At the end, invoices are waited for so long, in seconds; …
+INVOICE_WAIT = 30.0
+
+#: … those of providers that could not be reached any more, so long.
+UNREACHABLE_WAIT = 5.0
+
+
+class Payments:
+    """Works on what providers send to be paid.
+
+    Parameters
+    ----------
+    engine
+        Whose budget and strategy decide.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._accounts: dict[AgreementId, AgreementAccount] = {}
+        self._limit = asyncio.Semaphore(HANDLERS)
+        self._changed = asyncio.Event()
+        self._handlers: asyncio.TaskGroup
+
+    @property
+    def accepted(self) -> Decimal:
+        """What was accepted so far, GLM."""
+        return sum((account.accepted for account in self._accounts.values()), Decimal(0))
+
+    # -- what the rest of the engine tells ---------------------------------------------------------------
+
+    def agreement_confirmed(self, job: Job, held: HeldAgreement) -> None:
+        """Expect bills for an agreement."""
+        price = LinearPrice.agreed(held.agreement.details.offer_props)
+        self._accounts[held.agreement.id] = AgreementAccount(job, held, price)
+
+    def agreement_ended(self, agreement_id: AgreementId) -> None:
+        """Accept its invoice from now on."""
+        account = self._accounts[agreement_id]
+        account.ended = True
+        if account.early_invoice is not None:
+            self._handlers.create_task(self._invoice_of(account, account.early_invoice), name="early invoice")
+        self._changed.set()
+
+    def activity_created(self, agreement_id: AgreementId, activity: Activity) -> None:
+        """Expect to pay for an activity."""
+        self._accounts[agreement_id].activities[activity.id] = ActivityAccount(activity)
+
+    def activity_ended(self, agreement_id: AgreementId, activity: Activity, *, reachable: bool) -> None:
+        """Expect to pay for an activity no longer than until now."""
+        account = self._accounts[agreement_id]
+        account.activities[activity.id].ended = datetime.now(UTC)
+        account.reachable = account.reachable and reachable
+
+    # -- the loops ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work on debit notes and invoices until cancelled."""
+        async with asyncio.TaskGroup() as self._handlers:
+            payment = self._engine.payment
+            self._handlers.create_task(
+                self._follow("invoices", payment.collect_invoice_events, self._on_invoice), name="invoices"
+            )
+            self._handlers.create_task(
+                self._follow("debit notes", payment.collect_debit_note_events, self._on_debit_note),
+                name="debit notes",
+            )
+
+    async def wait_for_invoices(self) -> None:
+        """Wait until nothing is owed; not at all if nothing is, and at most `INVOICE_WAIT`."""
+        start = asyncio.get_running_loop().time()
+        told = False
+        while owing := [account for account in self._accounts.values() if account.owes]:
+            if not told:
+                logger.info("%d agreements still unpaid, waiting for invoices...", len(owing))
+                told = True
+            limit = INVOICE_WAIT if any(account.reachable for account in owing) else UNREACHABLE_WAIT
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(start + limit):
+                    await self._changed.wait()
+            except TimeoutError:
+                logger.warning(
+                    "Unpaid agreements: %s",
+                    {account.held.agreement.id: account.held.provider for account in owing},
+                )
+                return
+
+    async def _follow(
+        self,
+        what: str,
+        collect: Callable[..., Awaitable[Sequence[E]]],
+        handle: Callable[[E], Awaitable[None]],
+    ) -> None:
+        after = self._engine.started
+        failures = 0
+        while True:
+            try:
+                events = await collect(after, timeout=POLL, app_session_id=self._engine.session_id)
+            except ApiError as error:
+                failures += 1
+                logger.warning("New %s could not be asked for, which will be tried again: %s", what, error)
+                await asyncio.sleep(min(0.5 * 2**failures, POLL))
+                continue
+            failures = 0
+            for event in events:
+                after = max(after, event.date)
+                await self._limit.acquire()
+                self._handlers.create_task(self._handle(what, handle, event), name=what)
+
+    async def _handle(self, what: str, handle: Callable[[E], Awaitable[None]], event: E) -> None:
+        try:
+            await handle(event)
+        except Exception:
+            # one bad document must not keep the others from being paid
+            logger.exception("One of the %s could not be worked on", what)
+        finally:
+            self._limit.release()
+
+    # -- debit notes -------------------------------------------------------------------------------------
+
+    async def _on_debit_note(self, event: DebitNoteEvent) -> None:
+        note = await self._engine.payment.debit_note(event.debit_note_id)
+        account = self._accounts.get(note.agreement_id)
+        if account is None:
+            return
+        async with account.lock:
+            account.job.emit(DebitNoteReceived, agreement=account.held.agreement, debit_note=note)
+            if not account.settled:
+                await self._debit_note(account, note)
+
+    async def _debit_note(self, account: AgreementAccount, note: DebitNote) -> None:
+        held = account.held
+        activity = account.activities.get(note.activity_id)
+        if activity is None:
+            logger.warning(
+                "Ignored a debit note of %s for an activity that nobody has asked for", held.provider
+            )
+            return
+        if reason := account.too_many_notes(activity, note):
+            self._end(account, reason)
+            return
+        activity.usage = note.usage_counter_vector or activity.usage
+        due = note.total_amount_due
+        if due < activity.accepted:
+            return  # overtaken by a later one
+        if account.price is not None:
+            explained = account.price.explained(activity.usage, activity.lifetime)
+            if due > explained:
+                error = OverchargeError(f"Debit note {note.debit_note_id}", held.provider, due, explained)
+                self._failed(account, error)
+                self._end(account, {"message": str(error), "golem.requestor.code": "Overcharged"})
+                return
+        if await self._engine.strategy.debit_note_accepted_amount(note) < due:
+            logger.warning(
+                "Ignored debit note %s from %s, amount: %s", note.debit_note_id, held.provider, due
+            )
+            return
+        if not self._affordable(account, due - activity.accepted):
+            return
+        try:
+            async with step(
+                self._engine.journal, "accept_debit_note", debit_note_id=note.debit_note_id, amount=due
+            ):
+                await note.accept(due, self._engine.budget.allocation)
+        except ApiError as error:
+            self._failed(account, error)
+            return
+        activity.accepted = due
+        account.job.emit(DebitNoteAccepted, agreement=held.agreement, debit_note=note)
+
+    # -- invoices ----------------------------------------------------------------------------------------
+
+    async def _on_invoice(self, event: InvoiceEvent) -> None:
+        invoice = await self._engine.payment.invoice(event.invoice_id)
+        account = self._accounts.get(invoice.agreement_id)
+        if account is None:
+            return
+        account.job.emit(InvoiceReceived, agreement=account.held.agreement, invoice=invoice)
+        if account.ended:
+            await self._invoice_of(account, invoice)
+        else:
+            account.early_invoice = invoice
+
+    async def _invoice_of(self, account: AgreementAccount, invoice: Invoice) -> None:
+        async with account.lock:
+            if account.settled:
+                return
+            try:
+                await self._invoice(account, invoice)
+            except ApiError as error:
+                self._failed(account, error)
+            finally:
+                account.settled = True
+                self._changed.set()
+
+    async def _invoice(self, account: AgreementAccount, invoice: Invoice) -> None:
+        held, journal = account.held, self._engine.journal
+        await asyncio.gather(*(self._read_usage(activity) for activity in account.activities.values()))
+        explained = account.explained
+        if explained is not None and invoice.amount > explained:
+            error = OverchargeError(f"Invoice {invoice.invoice_id}", held.provider, invoice.amount, explained)
+            self._failed(account, error)
+            async with step(journal, "reject_invoice", invoice_id=invoice.invoice_id, amount=invoice.amount):
+                await invoice.reject("INCORRECT_AMOUNT", account.accepted, message=str(error))
+            return
+        if await self._engine.strategy.invoice_accepted_amount(invoice) < invoice.amount:
+            logger.warning(
+                "Ignored invoice %s from %s, amount: %s", invoice.invoice_id, held.provider, invoice.amount
+            )
+            return
+        if not self._affordable(account, invoice.amount - account.accepted):
+            return
+        async with step(journal, "accept_invoice", invoice_id=invoice.invoice_id, amount=invoice.amount):
+            await invoice.accept(invoice.amount, self._engine.budget.allocation)
+        account.invoice = invoice
+        account.job.emit(InvoiceAccepted, agreement=held.agreement, invoice=invoice)
+
+    async def _read_usage(self, account: ActivityAccount) -> None:
+        try:
+            account.usage = (await account.activity.usage()).current_usage
+        except ApiError as error:
+            logger.debug(
+                "No final usage of activity %s, the last debit note's counts: %s", account.activity.id, error
+            )
+
+    # -- decisions ---------------------------------------------------------------------------------------
+
+    def _affordable(self, account: AgreementAccount, more: Decimal) -> bool:
+        """Whether the budget covers `more`; stops every job if not."""
+        budget, accepted = self._engine.budget.budget, self.accepted
+        if accepted + more <= budget:
+            return True
+        error = BudgetExceededError(budget, accepted, more, account.held.provider)
+        self._failed(account, error)
+        self._engine.fail(error)
+        return False
+
+    def _failed(self, account: AgreementAccount, error: Exception) -> None:
+        logger.warning("%s", error)
+        exc_info = (type(error), error, error.__traceback__)
+        account.job.emit(PaymentFailed, agreement=account.held.agreement, exc_info=exc_info)
+
+    def _end(self, account: AgreementAccount, reason: dict[str, str]) -> None:
+        self._handlers.create_task(
+            account.job.agreements.terminate(account.held, reason), name="end agreement"
+        )

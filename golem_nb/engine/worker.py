@@ -1,0 +1,142 @@
+"""One activity on one agreement, from its creation to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from golem_nb.ctx import WorkContext
+from golem_nb.engine.journal import step
+from golem_nb.engine.scripts import ScriptRunner
+from golem_nb.events import (
+    ActivityCreated,
+    ActivityCreateFailed,
+    ActivityEvent,
+    AgreementEvent,
+    Event,
+    JobEvent,
+    WorkerFinished,
+    WorkerStarted,
+)
+from golem_nb.log import get_logger
+from golem_nb.rest.errors import ApiError
+
+if TYPE_CHECKING:
+    from golem_nb.engine.agreements import HeldAgreement
+    from golem_nb.engine.job import Job
+    from golem_nb.engine.scripts import Scripts
+    from golem_nb.rest.activity import Activity
+
+logger = get_logger(__name__)
+
+#: A provider must have its exe-unit ready by then, in seconds.
+CREATE_TIMEOUT = 30.0
+
+#: A provider must have ended its exe-unit by then, in seconds.
+DESTROY_TIMEOUT = 10.0
+
+
+class Worker:
+    """Holds an activity and runs scripts on it.
+
+    Parameters
+    ----------
+    job
+        The job that the activity is for.
+    held
+        The agreement under which it is created; given back when the worker has ended.
+    """
+
+    def __init__(self, job: Job, held: HeldAgreement) -> None:
+        self._job = job
+        self._engine = job.engine
+        self._held = held
+        self._activity: Activity
+
+    async def run(self, scripts: Callable[[WorkContext], Scripts]) -> None:
+        """Create the activity, run the scripts on it, and let it be ended in the background.
+
+        Raises
+        ------
+        ApiError
+            The provider could not create the activity; the agreement is given up.
+        Exception
+            What the scripts have failed with; the agreement is given up.
+        """
+        job, held = self._job, self._held
+        job.emit(WorkerStarted, agreement=held.agreement)
+        self._activity = await self._create()
+        failed = True
+        try:
+            context = WorkContext(self._activity, held.agreement, self._engine.storage, self.emit)
+            runner = ScriptRunner(self._activity, held, self.emit, stream_output=self._engine.stream_output)
+            await runner.run(scripts(context))
+            failed = False
+        finally:
+            self.emit(WorkerFinished, exc_info=sys.exc_info() if failed else None)
+            job.clean_up(self._close(self._activity, reuse=not failed))
+
+    def emit(self, event_class: type[Event], **fields: Any) -> Event:
+        """Emit an event of this activity; `fields` are what it has beyond the activity's."""
+        event: Event
+        if issubclass(event_class, ActivityEvent):
+            event = event_class(self._job, self._held.agreement, self._activity, **fields)
+        elif issubclass(event_class, AgreementEvent):
+            event = event_class(self._job, self._held.agreement, **fields)
+        elif issubclass(event_class, JobEvent):
+            event = event_class(self._job, **fields)
+        else:
+            event = event_class(**fields)
+        self._engine.emit(event)
+        return event
+
+    async def _create(self) -> Activity:
+        job, held = self._job, self._held
+        creation = asyncio.create_task(self._ask_for_activity(), name="create activity")
+        try:
+            activity = await asyncio.shield(creation)
+        except asyncio.CancelledError:
+            # it may come into being all the same, and must not be left running
+            job.clean_up(self._abort(creation))
+            raise
+        except ApiError:
+            job.emit(ActivityCreateFailed, agreement=held.agreement, exc_info=sys.exc_info())
+            job.clean_up(job.agreements.release(held, reuse=False))
+            raise
+        job.emit(ActivityCreated, agreement=held.agreement, activity=activity)
+        return activity
+
+    async def _ask_for_activity(self) -> Activity:
+        agreement_id = self._held.agreement.id
+        async with step(self._engine.journal, "create_activity", agreement_id=agreement_id) as outcome:
+            activity = await self._engine.activities.new_activity(agreement_id, timeout=CREATE_TIMEOUT)
+            outcome["activity_id"] = activity.id
+        self._engine.payments.activity_created(agreement_id, activity)
+        return activity
+
+    async def _abort(self, creation: asyncio.Task[Activity]) -> None:
+        try:
+            activity = await creation
+        except ApiError:
+            await self._job.agreements.release(self._held, reuse=False)
+        else:
+            await self._close(activity, reuse=False)
+
+    async def _close(self, activity: Activity, *, reuse: bool) -> None:
+        if reuse:
+            # agreements of several activities need not wait for the end of one to begin the next
+            await self._job.agreements.release(self._held, reuse=True)
+        reachable = True
+        try:
+            async with step(self._engine.journal, "destroy_activity", activity_id=activity.id):
+                await activity.destroy(timeout=DESTROY_TIMEOUT)
+        except ApiError as error:
+            reachable = False
+            logger.warning(
+                "Activity %s on %s could not be ended: %s", activity.id, self._held.provider, error
+            )
+        self._engine.payments.activity_ended(self._held.agreement.id, activity, reachable=reachable)
+        if not reuse:
+            await self._job.agreements.release(self._held, reuse=False)

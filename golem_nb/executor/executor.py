@@ -1,0 +1,238 @@
+"""Computes a sequence of tasks on providers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from golem_nb.engine.errors import JobTimeoutError, TasksFailedError, WorkersFailedError
+from golem_nb.engine.job import Job
+from golem_nb.engine.worker import Worker
+from golem_nb.executor.queue import TaskQueue, WorkerTasks
+from golem_nb.executor.task import Task
+from golem_nb.log import get_logger
+
+if TYPE_CHECKING:
+    from golem_nb.ctx import WorkContext
+    from golem_nb.engine import Engine
+    from golem_nb.engine.scripts import Scripts
+    from golem_nb.events import CommandEvent
+    from golem_nb.executor.queue import Claim, TaskSource
+    from golem_nb.payload import Payload
+    from golem_nb.script import Script
+
+__all__ = ["DEFAULT_MAX_WORKERS", "DEFAULT_TIMEOUT", "MAX_TRIES", "Executor"]
+
+logger = get_logger(__name__)
+
+D = TypeVar("D")
+R = TypeVar("R")
+
+WorkerFunction = Callable[
+    ["WorkContext", AsyncIterator[Task[Any, Any]]], AsyncGenerator["Script", Awaitable[list["CommandEvent"]]]
+]
+
+#: Workers at the same time, unless said otherwise.
+DEFAULT_MAX_WORKERS = 5
+
+#: Time for a job, unless said otherwise; also the life of its agreements.
+DEFAULT_TIMEOUT = timedelta(minutes=15)
+
+#: Agreements on which a task is tried before it is given up.
+MAX_TRIES = 5
+
+
+class Executor:
+    """Distributes tasks among providers; made by `Golem.execute_tasks`.
+
+    Parameters
+    ----------
+    _engine
+        The running engine.
+    payload
+        What the providers must offer.
+    max_workers
+        Most workers, each with an activity of its own, at the same time; None: 5.
+    timeout
+        Time for all tasks; None: 15 minutes. The agreements expire with it.
+    """
+
+    def __init__(
+        self,
+        *,
+        _engine: Engine,
+        payload: Payload,
+        max_workers: int | None = None,
+        timeout: timedelta | None = None,
+    ) -> None:
+        self._engine = _engine
+        self._payload = payload
+        self._max_workers = DEFAULT_MAX_WORKERS if max_workers is None else max_workers
+        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+        if self._max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers!r}")
+        if self._timeout <= timedelta(0):
+            raise ValueError(f"timeout must be positive, not {timeout}")
+
+    async def submit(
+        self,
+        worker: WorkerFunction,
+        data: TaskSource,
+        job_id: str | None = None,
+        implicit_init: bool = True,
+    ) -> AsyncGenerator[Task[Any, Any], None]:
+        """Compute tasks; yields each one as soon as its result was accepted.
+
+        Parameters
+        ----------
+        worker
+            Async generator function of a context and the tasks that it is to compute; yields scripts.
+        data
+            The tasks.
+        job_id
+            Name of the job.
+        implicit_init
+            Send ``deploy()`` and ``start()`` before the worker's first script.
+
+        Raises
+        ------
+        JobTimeoutError
+            Time is up; what was finished before has been yielded.
+        TasksFailedError
+            Tasks were given up; all others have been yielded, unless not one has ever succeeded.
+        """
+        if not inspect.isasyncgenfunction(
+            inspect.unwrap(worker, stop=lambda f: inspect.isasyncgenfunction(f))
+        ) and (inspect.iscoroutinefunction(worker) or inspect.isgeneratorfunction(worker)):
+            raise TypeError(
+                f"{worker!r} cannot be a worker: it must be an async generator function, `async def` with "
+                "`yield script` in it"
+            )
+        run = _Run(
+            self._engine, self._payload, self._max_workers, self._timeout, worker, data, job_id, implicit_init
+        )
+        try:
+            async for task in run.results():
+                yield task
+        finally:
+            run.cancel()
+
+
+class _Run:
+    """One job of an executor."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        payload: Payload,
+        max_workers: int,
+        timeout: timedelta,
+        worker: WorkerFunction,
+        data: TaskSource,
+        job_id: str | None,
+        implicit_init: bool,
+    ) -> None:
+        self._engine = engine
+        self._max_workers = max_workers
+        self._timeout = timeout
+        self._worker = worker
+        self._implicit_init = implicit_init
+        self._results: asyncio.Queue[Task[Any, Any] | None] = asyncio.Queue()
+        self._queue = TaskQueue(data, MAX_TRIES, self._results.put_nowait)
+        #: What workers have failed with, in a row, before they could be given a task.
+        self._barren: list[BaseException] = []
+        self._job = Job(engine, datetime.now(UTC) + timeout, payload, job_id)
+        self._job.over.add_done_callback(lambda _: self._results.put_nowait(None))
+        engine.start_job(self._job, self._compute)
+
+    async def results(self) -> AsyncIterator[Task[Any, Any]]:
+        """Yield the accepted tasks, then raise what has ended the job early."""
+        while (task := await self._results.get()) is not None:
+            yield task
+        error = self._job.over.result()
+        if error is not None:
+            raise error
+
+    def cancel(self) -> None:
+        """End the job; its clean-up goes on under the engine."""
+        if not self._job.over.done():
+            self._job.stop(asyncio.CancelledError("the results are not wanted any more"))
+
+    async def _compute(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()) as scope, asyncio.TaskGroup() as group:
+                feeder = group.create_task(self._queue.feed(), name="task data")
+                async with asyncio.TaskGroup() as workers:
+                    for number in range(1, self._max_workers + 1):
+                        workers.create_task(self._work_off(), name=f"worker {number} of job {self._job.id}")
+                feeder.cancel()
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            raise JobTimeoutError(self._timeout, self._queue.done) from error
+        if self._queue.failures:
+            raise TasksFailedError(self._queue.failures)
+
+    async def _work_off(self) -> None:
+        """Be one of the workers, on one activity after the other, until nothing is left to do."""
+        while (claim := await self._queue.claim()) is not None:
+            try:
+                held = await self._job.agreements.acquire()
+                await self._work(Worker(self._job, held), claim)
+            finally:
+                claim.release()
+            if self._queue.hopeless:
+                raise TasksFailedError(self._queue.failures)
+
+    async def _work(self, worker: Worker, claim: Claim) -> None:
+        tasks: WorkerTasks | None = None
+
+        def scripts(context: WorkContext) -> Scripts:
+            nonlocal tasks
+            tasks = WorkerTasks(self._queue, context, claim)
+            return self._scripts(context, tasks)
+
+        error: BaseException | None = None
+        try:
+            await worker.run(scripts)
+        except Exception as failure:
+            logger.warning(
+                "Worker for job %s has failed: %s: %s", self._job.id, type(failure).__name__, failure
+            )
+            error = failure
+        except BaseException as cancelled:
+            error = cancelled
+            raise
+        finally:
+            if tasks is not None:
+                tasks.end(error)
+        if error is None or (tasks is not None and tasks.taken):
+            self._barren.clear()
+        else:
+            self._barren.append(error)
+            if len(self._barren) >= MAX_TRIES + self._max_workers:
+                raise WorkersFailedError(self._barren)
+
+    async def _scripts(self, context: WorkContext, tasks: WorkerTasks) -> Scripts:
+        if self._implicit_init:
+            script = context.new_script()
+            script.deploy()
+            script.start()
+            yield script
+        generator = self._worker(context, tasks)
+        try:
+            script = await anext(generator)
+            while True:
+                try:
+                    results = yield script
+                except BaseException as error:
+                    script = await generator.athrow(error)
+                else:
+                    script = await generator.asend(results)
+        except StopAsyncIteration:
+            pass
+        finally:
+            await generator.aclose()
