@@ -214,7 +214,10 @@ def _usage(value: Any) -> ActivityUsage:
 
 
 def _activity_id(value: Any) -> ActivityId:
-    return ActivityId(fields.identifier(fields.as_mapping(value).get("activityId")))
+    # to the older form of the question the daemon gives the bare number
+    return ActivityId(
+        fields.identifier(value if isinstance(value, str) else fields.as_mapping(value).get("activityId"))
+    )
 
 
 class Activity:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from golem_nb.rest import problems
@@ -25,9 +26,10 @@ from golem_nb.rest.errors import (
     is_intermittent,
 )
 from golem_nb.rest.fields import MalformedField
+from golem_nb.rest.pool import MAX_ANSWER, Pool, TooLargeError, read_limited
 from golem_nb.rest.sse import EventParser, ServerSentEvent
 
-__all__ = ["DEFAULT_TIMEOUT", "LONG_POLL_MARGIN", "MAX_ANSWER", "Pool", "RestClient", "retried"]
+__all__ = ["DEFAULT_TIMEOUT", "LONG_POLL_MARGIN", "RestClient", "ignore", "retried"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +40,6 @@ DEFAULT_TIMEOUT = 60.0
 
 LONG_POLL_MARGIN = 10.0
 """Seconds that the daemon gets beyond the time that a long poll asked it to wait."""
-
-MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes of an answer at most: the output of commands comes in answers, and what a provider sends is
-unbounded.
-"""
-
-# The daemon closes a connection that has been idle for 5 s. A request sent just then is lost, and one that
-# makes something cannot be repeated, so the pool drops its idle connections a little earlier.
-_KEEP_ALIVE = 4.0
-
-_CONNECT_TIMEOUT = 10.0
 
 # between two events of a stream comes a ping every 15 s: after three missed ones nobody is there any more
 _STREAM_SILENCE = 50.0
@@ -94,75 +85,6 @@ async def retried(
         await asyncio.sleep(pause)
         pause = min(2 * pause, longest_pause)
     return await call()
-
-
-class Pool:
-    """The connections to one daemon, opened with the first request and closed when the last user leaves.
-
-    Parameters
-    ----------
-    app_key : str
-        The key that each request carries.
-    """
-
-    def __init__(self, app_key: str) -> None:
-        self._app_key = app_key
-        self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._users = 0
-        self._closed = False
-
-    def session(self) -> aiohttp.ClientSession:
-        """The one HTTP session, made when it is first needed.
-
-        Raises
-        ------
-        RuntimeError
-            It has been closed, or it belongs to another event loop that still runs.
-        """
-        session = self._session
-        if session is not None and self._loop is asyncio.get_running_loop():
-            return session
-        return self._open()
-
-    def _open(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise RuntimeError("The connections to the daemon are closed: make a new Configuration")
-        if self._session is not None and self._loop is not None and not self._loop.is_closed():
-            raise RuntimeError(
-                "The connections to the daemon belong to another event loop: make a Configuration in each"
-            )
-        self._loop = loop
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ttl_dns_cache=300),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # the limits of time are set where a request is made: a total here would arm a timer for each
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
-            headers={"Authorization": f"Bearer {self._app_key}", "Content-Type": "application/json"},
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            auto_decompress=False,
-        )
-        return self._session
-
-    def acquire(self) -> None:
-        """Count one more user."""
-        self._users += 1
-        self._closed = False
-
-    async def release(self) -> None:
-        """Count one user less, and close the connections after the last."""
-        self._users -= 1
-        if self._users <= 0:
-            await self.close()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        self._users = 0
-        self._closed = True
-        session, self._session, self._loop = self._session, None, None
-        if session is not None:
-            await session.close()
 
 
 class RestClient:
@@ -289,36 +211,16 @@ class RestClient:
         ApiError
             One of its subclasses, by the answer's status or what broke.
         """
-        session = self._pool.session()
-        status = 0
-        body = b""
         problem: ApiError
         cause: OSError | None = None
         try:
             async with asyncio.timeout(timeout):
-                response = await session.request(
-                    method,
-                    URL(self.base_url + path, encoded=True),
-                    data=data,
-                    headers=headers,
-                    allow_redirects=False,
+                status, body = await self._pool.exchange(
+                    self._origin, method, self._path + path, data, headers
                 )
-                status = response.status
-                length = response.content_length
-                if length is not None and length <= MAX_ANSWER:
-                    body = await response.read()
-                else:
-                    body = await self._read_unannounced(response)
-        except _TooLargeError:
-            problem = self._error(
-                MalformedAnswerError,
-                operation,
-                method,
-                path,
-                f"the answer is larger than {MAX_ANSWER} bytes",
-                status,
-            )
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except TooLargeError as error:
+            problem = self._error(MalformedAnswerError, operation, method, path, str(error))
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError is an OSError
             problem, cause = self._broken(error, operation, method, path, timeout)
         else:
             if 200 <= status < 300:
@@ -342,21 +244,6 @@ class RestClient:
         # raised here and not where it was caught: what aiohttp raises can carry the request with the key in
         # it, and the context of an exception is printed by many tools
         raise problem from cause
-
-    async def _read_unannounced(self, response: aiohttp.ClientResponse) -> bytes:
-        """Read a body whose length was not announced, or not believable."""
-        chunks = []
-        size = 0
-        try:
-            async for chunk in response.content.iter_any():
-                size += len(chunk)
-                if size > MAX_ANSWER:
-                    raise _TooLargeError
-                chunks.append(chunk)
-        except BaseException:
-            response.close()
-            raise
-        return b"".join(chunks)
 
     def _error(
         self,
@@ -394,7 +281,7 @@ class RestClient:
                 f"no answer from {self._origin} within {timeout:g} s",
                 remedy="Try again; if it stays so, look at the daemon's log and restart it.",
             ), None
-        if isinstance(error, aiohttp.ClientResponseError):
+        if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
             return self._error(
                 MalformedAnswerError,
                 operation,
@@ -453,10 +340,10 @@ class RestClient:
                 )
             else:
                 async with asyncio.timeout(DEFAULT_TIMEOUT):
-                    body = await self._read_unannounced(response)
+                    body = await read_limited(response.content)
                 kind, message, remedy = problems.explain(response.status, body)
                 problem = self._error(kind, operation, "GET", path, message, response.status, remedy)
-        except (MalformedField, _TooLargeError) as error:
+        except (MalformedField, TooLargeError) as error:
             problem = self._error(
                 MalformedAnswerError, operation, "GET", path, f"the stream makes no sense: {error}"
             )
@@ -533,10 +420,6 @@ class RestClient:
         except (aiohttp.ClientError, OSError) as error:
             problem, cause = self._broken(error, operation, "GET", path, DEFAULT_TIMEOUT)
         raise problem from cause
-
-
-class _TooLargeError(Exception):
-    """An answer grew beyond the limit."""
 
 
 def ignore(value: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 
 from golem_nb.config import ApiConfig
-from golem_nb.rest.client import Pool, RestClient
+from golem_nb.rest.client import RestClient
+from golem_nb.rest.pool import Pool
 
 __all__ = ["Configuration"]
 

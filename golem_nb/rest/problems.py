@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from golem_nb.rest.errors import (
@@ -93,14 +94,7 @@ def _problem(document: Mapping[str, Any]) -> tuple[str, str | None]:
     instance = told("instance") or told("type")
     platform = told("paymentPlatform")
     if instance.endswith("/insufficient-account-funds"):
-        available, reserved = _amount(document, "availableFunds"), _amount(document, "reservedFunds")
-        requested = _amount(document, "requestedFunds")
-        return (
-            f"not enough funds: {requested} was asked for, the account {told('address')} has {available} "
-            f"available on {platform} (another {reserved} is reserved by existing allocations)",
-            f"Lower the budget to at most {available}, release allocations that are not needed any more "
-            "(`yagna payment release-allocations`), or add funds (`yagna payment fund` on a test network).",
-        )
+        return _insufficient(document, told("address"), platform)
     if instance.endswith("/timeout-passed"):
         return f"the time-out {told('requestedTimeout')} is in the past", "Give a time-out in the future."
     if instance.endswith("/bad-payment-platform"):
@@ -120,10 +114,37 @@ def _problem(document: Mapping[str, Any]) -> tuple[str, str | None]:
     return told("detail"), None
 
 
-def _amount(document: Mapping[str, Any], key: str) -> str:
+def _insufficient(document: Mapping[str, Any], address: str, platform: str) -> tuple[str, str]:
+    requested, available = _amount(document, "requestedFunds"), _amount(document, "availableFunds")
+    asked = document.get("requestBody")
+    total = _amount(asked, "totalAmount") if isinstance(asked, dict) else requested
+    # the amendment of an allocation asks for the difference
+    asked_for = "was asked for" if total == requested else "more was asked for"
+    message = (
+        f"not enough funds: {_shown(requested)} {asked_for}, the account {address} "
+        f"{_shown(available)} available on {platform} "
+        f"(another {_shown(_amount(document, 'reservedFunds'))} is reserved by existing allocations)"
+    )
+    most = (
+        available
+        if total is None or requested is None or available is None
+        else total - requested + available
+    )
+    return message, (
+        f"Lower the budget to at most {_shown(most)}, release allocations that are not needed any more "
+        "(`yagna payment release-allocations`), or add funds (`yagna payment fund` on a test network)."
+    )
+
+
+def _amount(document: Mapping[str, Any], key: str) -> Decimal | None:
     try:
-        amount = as_money(document.get(key))
+        return as_money(document.get(key))
     except MalformedField:
+        return None
+
+
+def _shown(amount: Decimal | None) -> str:
+    if amount is None:
         return "an unknown amount"
     # 992.6500000000000000 is how the daemon writes 992.65
     digits = format(amount, "f")
