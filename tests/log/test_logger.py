@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import io
 import logging
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +12,10 @@ from golem_nb.log import enable_default_logger, get_logger, pluralize, str_cappe
 LOGGER = logging.getLogger("golem_nb")
 
 
-@pytest.fixture
-def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
     before, level = LOGGER.handlers[:], LOGGER.level
-    yield stream
+    yield
     for handler in LOGGER.handlers:
         if handler not in before:
             handler.close()
@@ -30,46 +26,50 @@ def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 @pytest.mark.contract("L01", "L02")
-def test_stderr_gets_info_with_time_to_milliseconds(stderr: io.StringIO) -> None:
+def test_stderr_gets_info_with_time_to_milliseconds(capsys: pytest.CaptureFixture[str]) -> None:
     enable_default_logger()
     LOGGER.debug("not this")
     LOGGER.info("but this")
+    stderr = capsys.readouterr().err
     assert re.fullmatch(
-        r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4} INFO golem_nb\] but this\n", stderr.getvalue()
+        r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4} INFO golem_nb\] but this\n", stderr
     )
 
 
 @pytest.mark.contract("L02")
-def test_second_call_doubles_no_line_and_takes_the_new_format(stderr: io.StringIO, tmp_path: Path) -> None:
+def test_second_call_doubles_no_line_and_takes_the_new_format(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     file = tmp_path / "golem.log"
     enable_default_logger(log_file=str(file))
     LOGGER.info("from the first run of the cell")
     enable_default_logger("%(message)s", log_file=str(file))
     LOGGER.info("from the second")
-    assert stderr.getvalue().endswith("\nfrom the second\n")
-    assert stderr.getvalue().count("from the second") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.endswith("\nfrom the second\n")
+    assert stderr.count("from the second") == 1
     written = file.read_text(encoding="utf-8")
     assert written.count("from the second") == 1
     assert "from the first run of the cell" in written
 
 
 @pytest.mark.contract("L02")
-def test_log_file_gets_debug_and_is_announced(stderr: io.StringIO, tmp_path: Path) -> None:
+def test_log_file_gets_debug_and_is_announced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "golem.log"
     file.write_text("from last week")
     enable_default_logger(log_file=str(file))
     LOGGER.debug("détail")
     written = file.read_text(encoding="utf-8")
+    stderr = capsys.readouterr().err
     assert "DEBUG golem_nb] détail" in written
     assert "last week" not in written
-    assert (
-        f"Using log file `{file}`; in case of errors look for additional information there"
-        in stderr.getvalue()
-    )
+    assert f"Using log file `{file}`; in case of errors look for additional information there" in stderr
 
 
 @pytest.mark.contract("L01")
-def test_debug_flags_let_requests_into_the_file_only(stderr: io.StringIO, tmp_path: Path) -> None:
+def test_debug_flags_let_requests_into_the_file_only(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     file = tmp_path / "golem.log"
     enable_default_logger(log_file=str(file), debug_market_api=True)
     logging.getLogger("golem_nb.rest.market").debug("GET /demands")
@@ -77,18 +77,20 @@ def test_debug_flags_let_requests_into_the_file_only(stderr: io.StringIO, tmp_pa
     written = file.read_text()
     assert "GET /demands" in written
     assert "GET /invoices" not in written
-    assert "GET /demands" not in stderr.getvalue()
+    assert "GET /demands" not in capsys.readouterr().err
 
 
-def test_log_file_in_a_missing_folder_is_an_error_that_names_it(stderr: io.StringIO, tmp_path: Path) -> None:
+def test_log_file_in_a_missing_folder_is_an_error_that_names_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         enable_default_logger(log_file=str(tmp_path / "nowhere" / "golem.log"))
 
 
-def test_terminal_sequences_are_written_as_escapes(stderr: io.StringIO) -> None:
+def test_terminal_sequences_are_written_as_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     enable_default_logger("%(message)s")
     LOGGER.info("provider %s", "\x1b[2J\x07\u202eevil\x9b")
-    assert stderr.getvalue() == "provider \\x1b[2J\\x07\\u202eevil\\x9b\n"
+    assert capsys.readouterr().err == "provider \\x1b[2J\\x07\\u202eevil\\x9b\n"
 
 
 @pytest.mark.contract("L03")

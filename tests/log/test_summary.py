@@ -96,8 +96,8 @@ def test_waiting_without_offers_adds_up(caplog: pytest.LogCaptureFixture) -> Non
     log(events.NoProposalsConfirmed(job(), timedelta(seconds=20)))
     log(events.NoProposalsConfirmed(job(), timedelta(seconds=20)))
     assert messages(caplog) == [
-        f"No offers have been collected from the market for {seconds}s. Make sure you're using the latest released"
-        " versions of yagna and golem_nb, and the correct subnet. "
+        f"No offers have been collected from the market for {seconds}s. Make sure you're using the latest"
+        " released versions of yagna and golem_nb, and the correct subnet. "
         for seconds in (20, 40)
     ]
     log(events.ProposalReceived(job(), SimpleNamespace(id="p", issuer="0xalice")))
