@@ -121,7 +121,7 @@ def _insufficient(document: Mapping[str, Any], address: str, platform: str) -> t
     # the amendment of an allocation asks for the difference
     asked_for = "was asked for" if total == requested else "more was asked for"
     message = (
-        f"not enough funds: {_shown(requested)} {asked_for}, the account {address} "
+        f"not enough funds: {_shown(requested)} {asked_for}, the account {address} has "
         f"{_shown(available)} available on {platform} "
         f"(another {_shown(_amount(document, 'reservedFunds'))} is reserved by existing allocations)"
     )
