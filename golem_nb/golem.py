@@ -312,8 +312,8 @@ class Golem:
             if exc_info[1] is not None:
                 self._dispatcher.emit(ExecutionInterrupted(exc_info=exc_info))
             await engine.stop(wait_for_payments)
-        except BaseException:
-            self._dispatcher.emit(ShutdownFinished(exc_info=sys.exc_info()))
+        except BaseException as error:
+            self._dispatcher.emit(ShutdownFinished(exc_info=(type(error), error, error.__traceback__)))
             raise
         else:
             self._dispatcher.emit(ShutdownFinished())
@@ -338,6 +338,4 @@ def _event_class(item: type[Event] | str) -> type[Event]:
         if not (isinstance(found, type) and issubclass(found, Event)):
             raise ValueError(f"There is no event class {item!r} in golem_nb.events")
         return found
-    if not (isinstance(item, type) and issubclass(item, Event)):
-        raise ValueError(f"{item!r} is not an event class")
     return item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from golem_nb.events import (
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 Emitter = Callable[..., "Event"]
-Results = Awaitable[list[CommandExecuted]]
-Scripts = AsyncGenerator[Script, Results]
+Scripts = AsyncGenerator[Script, Any]
 
 #: All results of a short script come with one request of this length, in seconds; …
 FIRST_POLL = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from golem_nb.ctx import WorkContext
     from golem_nb.engine import Engine
     from golem_nb.engine.scripts import Scripts
-    from golem_nb.events import CommandEvent
     from golem_nb.executor.queue import Claim, TaskSource
     from golem_nb.payload import Payload
     from golem_nb.script import Script
@@ -31,9 +30,7 @@ logger = get_logger(__name__)
 D = TypeVar("D")
 R = TypeVar("R")
 
-WorkerFunction = Callable[
-    ["WorkContext", AsyncIterator[Task[Any, Any]]], AsyncGenerator["Script", Awaitable[list["CommandEvent"]]]
-]
+WorkerFunction = Callable[["WorkContext", AsyncIterator[Task[Any, Any]]], AsyncGenerator["Script", Any]]
 
 #: Workers at the same time, unless said otherwise.
 DEFAULT_MAX_WORKERS = 5

@@ -1,0 +1,51 @@
+# Everything is set up in .venv by the first target that needs it; nothing else has to be installed but Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast test-versions lint format lab bench peers clean
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "golem_nb needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+run: $(READY) ## Start a Golem network on this machine, compute a batch on it, print the bill
+	$(BIN)/golem-nb demo
+
+test: $(READY) ## All tests, on this Python; a smaller set on the others that are here
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15
+	$(BIN)/nox --non-interactive --session versions
+
+test-fast: $(READY) ## The tests that need no daemon
+	$(BIN)/python -m pytest -n 2 -m 'not localnet' -q
+
+lint: $(READY) ## Format, style, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lab: $(READY) ## JupyterLab with the notebooks
+	$(BIN)/jupyter lab notebooks
+
+bench: $(READY) ## Measure against other SDKs and the floor that the daemon sets
+	$(BIN)/python -m benchmarks
+
+peers: $(READY) ## Other SDKs on our local network
+	$(BIN)/python -m pytest tests/peers --run-peers
+
+clean: ## Remove what was built and installed here
+	rm -rf $(VENV) .nox build dist artifacts .mypy_cache .ruff_cache .pytest_cache

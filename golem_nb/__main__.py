@@ -1,0 +1,104 @@
+"""The command line: `golem-nb`, or `python -m golem_nb`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from golem_nb import __version__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="golem-nb", description="Golem Network from this machine.")
+    parser.add_argument("--version", action="version", version=f"golem-nb {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="compute a batch on a complete Golem network on this machine")
+    demo.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
+    demo.add_argument("--providers", type=_count, default=3, metavar="N", help="providers (default: 3)")
+    demo.add_argument(
+        "--folder", type=Path, default=Path("golem-demo"), help="where results go (default: golem-demo)"
+    )
+
+    up = commands.add_parser("up", help="start a local network that programs share until `down`")
+    up.add_argument("--providers", type=_count, default=3, metavar="N", help="providers (default: 3)")
+    commands.add_parser("down", help="stop the shared local network")
+
+    offers = commands.add_parser("offers", help="list what providers offer now; costs nothing")
+    offers.add_argument("--subnet", help="only this subnet")
+    offers.add_argument("--runtime", help="only this runtime, such as vm")
+    offers.add_argument("--seconds", type=float, default=3.0, help="how long to listen (default: 3)")
+    offers.add_argument("--json", action="store_true", help="print JSON")
+
+    commands.add_parser("doctor", help="tell what is installed, running and wrong, and how to mend it")
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 100, not {number}")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # each command imports what it needs: `golem-nb --help` is quick
+    match arguments.command:
+        case "demo":
+            from golem_nb.cli import demo
+
+            return demo.main(as_json=arguments.json, folder=arguments.folder, providers=arguments.providers)
+        case "up":
+            from golem_nb.cli import network
+
+            return network.up(arguments.providers)
+        case "down":
+            from golem_nb.cli import network
+
+            return network.down()
+        case "offers":
+            from golem_nb.cli import network, offers
+
+            return offers.main(
+                api_config=network.api_config(),
+                seconds=arguments.seconds,
+                subnet=arguments.subnet,
+                runtime=arguments.runtime,
+                as_json=arguments.json,
+            )
+        case _:
+            from golem_nb.cli import doctor
+
+            return doctor.main()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments; those of the process if None.
+
+    Returns
+    -------
+    int
+        The exit status: 0 on success, 1 on failure, 2 for wrong arguments, 130 when interrupted.
+    """
+    from golem_nb.exceptions import GolemError
+
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("golem-nb: interrupted; everything that was started has been ended", file=sys.stderr)
+        return 130
+    except GolemError as error:
+        print(f"golem-nb: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the `golem-nb` command does, a module a command."""

@@ -1,0 +1,149 @@
+"""`golem-nb doctor`: what is installed, what is running, what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+import attrs
+from rich.console import Console
+
+from golem_nb import __version__
+from golem_nb.cli.text import shown
+from golem_nb.engine.allocation import platform_name
+from golem_nb.exceptions import GolemError
+from golem_nb.localnet import LocalNetwork
+from golem_nb.localnet.provider.sandbox import probe
+from golem_nb.node import NodeError, describe_daemon, find_yagna
+
+Level = Literal["ok", "note", "wrong"]
+MARKS: dict[Level, str] = {"ok": "[green]ok[/]   ", "note": "[yellow]note[/] ", "wrong": "[red]wrong[/]"}
+
+PACKAGES = ("aiohttp", "attrs", "golem-node", "ipywidgets", "anywidget", "pandas", "plotly")
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    level
+        ``"ok"``, ``"note"`` (works, but worth knowing) or ``"wrong"`` (something will fail).
+    text
+        What was found.
+    remedy
+        How to mend it.
+    """
+
+    level: Level
+    text: str
+    remedy: str | None = None
+
+
+def look() -> Iterator[Finding]:
+    """Look at everything that golem_nb needs; yields the findings as they come."""
+    yield from _python()
+    yield from _yagna()
+    yield from _sandbox()
+    yield from _local_network()
+    yield from _daemon()
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding(
+        "ok", f"golem_nb {__version__}, Python {platform.python_version()} on {platform.platform()}"
+    )
+    if sys.platform != "linux":
+        yield Finding("note", "the local network runs on Linux only", "use a real network's daemon here")
+    for package in PACKAGES:
+        try:
+            yield Finding("ok", f"{package} {version(package)}")
+        except PackageNotFoundError:
+            yield Finding("wrong", f"{package} is not installed", f"pip install {package}")
+
+
+def _yagna() -> Iterator[Finding]:
+    try:
+        binary = find_yagna()
+    except NodeError as error:
+        yield Finding("wrong", str(error))
+    else:
+        yield Finding("ok", f"yagna {'.'.join(map(str, binary.version))} at {binary.path}")
+
+
+def _sandbox() -> Iterator[Finding]:
+    try:
+        found = asyncio.run(probe())
+    except GolemError as error:
+        yield Finding("wrong", f"the sandbox of local providers cannot be tried: {error}")
+        return
+    if found.namespaces:
+        yield Finding("ok", "local providers run commands in Linux namespaces")
+    else:
+        yield Finding(
+            "note",
+            f"this system gives no namespaces ({found.reason}): local providers run commands as plain processes",
+            "allow unprivileged user namespaces; only run payloads that you trust until then",
+        )
+    if found.tun:
+        yield Finding("ok", "local providers can offer a VPN (/dev/net/tun)")
+    else:
+        yield Finding("note", "no VPN on the local network: /dev/net/tun cannot be used", "modprobe tun")
+
+
+def _local_network() -> Iterator[Finding]:
+    network = LocalNetwork.running()
+    if network is None:
+        yield Finding("note", "no shared local network is up", "golem-nb up, or let a session start one")
+    else:
+        yield Finding("ok", f"a local network is up: {network.api_config.api_url}, subnet {network.subnet}")
+
+
+def _daemon() -> Iterator[Finding]:
+    if not os.environ.get("YAGNA_APPKEY"):
+        yield Finding(
+            "note",
+            "YAGNA_APPKEY is not set, so no real network is used",
+            "only needed for a real network: yagna app-key create golem_nb",
+        )
+        return
+    try:
+        daemon = asyncio.run(describe_daemon())
+    except GolemError as error:
+        yield Finding("wrong", str(error))
+        return
+    yield Finding("ok", f"daemon {daemon.version} at {daemon.api_url}, node {daemon.node_id}")
+    driver = os.environ.get("YAGNA_PAYMENT_DRIVER", "erc20").lower()
+    network = os.environ.get("YAGNA_PAYMENT_NETWORK", "hoodi").lower()
+    wanted = platform_name(driver, network)
+    have = sorted(account.platform for account in daemon.accounts)
+    if wanted in have:
+        yield Finding("ok", f"it can pay on {wanted}")
+    else:
+        yield Finding(
+            "wrong",
+            f"it has no account on {wanted}; it has: {', '.join(have) or 'none'}",
+            f"yagna payment init --sender --network {network} --driver {driver}",
+        )
+    for balance in daemon.balances:
+        yield Finding(
+            "ok" if balance.amount > 0 else "note", f"{balance.amount} {balance.token} on {balance.network}"
+        )
+
+
+def main() -> int:
+    """Print the findings; return 1 if something is wrong."""
+    console = Console(highlight=False)
+    wrong = 0
+    for finding in look():
+        wrong += finding.level == "wrong"
+        console.print(f"{MARKS[finding.level]} {shown(finding.text, 2000)}", soft_wrap=True)
+        if finding.remedy:
+            console.print(f"      remedy: {shown(finding.remedy, 500)}", soft_wrap=True)
+    return 1 if wrong else 0
