@@ -132,9 +132,7 @@ def _daemon() -> Iterator[Finding]:
             f"yagna payment init --sender --network {network} --driver {driver}",
         )
     for balance in daemon.balances:
-        yield Finding(
-            "ok" if balance.amount > 0 else "note", f"{balance.amount} {balance.token} on {balance.network}"
-        )
+        yield Finding("ok" if balance.amount > 0 else "note", f"{balance.amount} GLM on {balance.platform}")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""One frame of a flight into the Mandelbrot set: uploaded to providers and run there, with Python's standard library alone.
+"""One frame of a flight into the Mandelbrot set; runs on providers with the standard library alone.
 
 python frame.py PARAMETERS.json FRAME.png
 """

@@ -33,11 +33,13 @@ async def scan(
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     offers: dict[str, Offer] = {}
-    async with Configuration(api_config) as configuration:
-        async with Market(configuration.market()).scan(constraints) as collection:
-            while (left := until - loop.time()) > 0:
-                for offer in await collection.collect(timeout=left, max_events=100):
-                    offers[offer.id] = offer
+    async with (
+        Configuration(api_config) as configuration,
+        Market(configuration.market()).scan(constraints) as collection,
+    ):
+        while (left := until - loop.time()) > 0:
+            for offer in await collection.collect(timeout=left, max_events=100):
+                offers[offer.id] = offer
     return list(offers.values())
 
 

@@ -93,9 +93,8 @@ class BudgetAllocation:
         """Let the allocation last until work that expires then can be paid; never shortens it."""
         wanted = expiration + MARGIN
         if wanted > self._expires:
-            async with step(
-                self._journal, "amend_allocation", allocation_id=self.allocation.id, expires=wanted
-            ):
+            allocation_id = self.allocation.id
+            async with step(self._journal, "amend_allocation", allocation_id=allocation_id, expires=wanted):
                 await self.allocation.amend(expires=wanted)
             self._expires = wanted
 

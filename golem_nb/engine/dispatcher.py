@@ -71,8 +71,8 @@ class _Queue:
         if took > BLOCKING_LIMIT and not self.warned:
             self.warned = True
             logger.warning(
-                "Event consumer %r kept the engine waiting for %.1f s at %s: do slow work in a thread, or make "
-                "the consumer a coroutine function",
+                "Event consumer %r kept the engine waiting for %.1f s at %s: do slow work in a thread, or "
+                "make the consumer a coroutine function",
                 self.consumer,
                 took,
                 type(event).__name__,
