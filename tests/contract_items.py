@@ -176,8 +176,8 @@ ITEMS: tuple[Item, ...] = (
     Item(
         "T04",
         "A failed worker gives its tasks back, and none goes to the same activity twice",
-        "after max_tries agreements (five) the job raises with every cause; before, it retried for ever, "
-        "each paid",
+        "after five tries it is given up, and the job raises with every cause; before, it was retried for "
+        "ever, each time paid",
     ),
     Item("T05", "A worker yields scripts and gets an awaitable of their results"),
     Item(

@@ -15,13 +15,16 @@ import inspect
 import json
 import re
 import runpy
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import pytest
 from aiohttp import web
+
+from golem_nb.localnet import LocalNetwork
+from golem_nb.localnet.spec import MisbehaviourKind, ProviderSpec
 
 TESTS = Path(__file__).parent.parent
 BLOCKS = TESTS / "data" / "reference_examples"
@@ -54,6 +57,8 @@ class Example(NamedTuple):
     #: the block calls asyncio.run: it runs where no loop does
     script: bool = False
     network: bool = True
+    #: the providers of a network of its own; none: the network that all tests share
+    providers: tuple[ProviderSpec, ...] = ()
 
 
 # the names that the blocks use without importing them
@@ -411,6 +416,32 @@ for part in ("JobStarted(", "Received proposals from ", "computed 1 task", "Job 
         ),
         marks=pytest.mark.contract("M09"),
     ),
+    pytest.param(
+        Example(
+            "26_provider_filter_events",
+            # the cheapest provider is the first choice, and never starts an activity
+            providers=(
+                ProviderSpec(
+                    name="bad", price_per_second="0.00001", misbehaviours=[MisbehaviourKind.NO_EXE_UNIT]
+                ),
+                ProviderSpec(name="good"),
+            ),
+            before="failed = []",
+            edits=(
+                BUDGET,
+                Edit(
+                    "fragment",
+                    "    ...",
+                    """    golem.add_event_consumer(failed.append, ["ActivityCreateFailed"])
+    results = await do(golem)""",
+                ),
+            ),
+            after="print(bad_providers == {event.provider_id for event in failed}, len(bad_providers), "
+            "len(results), bad_providers.isdisjoint(results))",
+            printed="True 1 1 True\n",
+        ),
+        marks=pytest.mark.contract("M09", "G10"),
+    ),
 ]
 
 #: blocks of services, networks and proxies: they join the table above when those arrive
@@ -479,29 +510,29 @@ async def server() -> AsyncIterator[str]:
 
 @pytest.fixture
 def surroundings(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[[Example], None]:
-    """Return a function that sets up working folder and environment for an example."""
-
-    def prepare(example: Example) -> None:
-        monkeypatch.chdir(tmp_path)
-        for name, content in example.files.items():
-            (tmp_path / name).write_text(content, "utf-8")
+    example: Example, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
+    """Set up working folder and environment for an example."""
+    monkeypatch.chdir(tmp_path)
+    for name, content in example.files.items():
+        (tmp_path / name).write_text(content, "utf-8")
+    if not example.providers:
         if example.network:
-            for name, value in request.getfixturevalue("network_environment").items():
-                monkeypatch.setenv(name, value)
+            request.getfixturevalue("on_network")
+        yield
+        return
+    # how long is waited for an activity is not what the example is about
+    monkeypatch.setattr("golem_nb.engine.worker.CREATE_TIMEOUT", 2.0)
+    monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path / "data"))
+    with LocalNetwork(providers=list(example.providers)) as network:
+        for name, value in network.env.items():
+            monkeypatch.setenv(name, value)
+        yield
 
-    return prepare
 
-
+@pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.block)
-async def test_example(
-    example: Example,
-    server: str,
-    surroundings: Callable[[Example], None],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    surroundings(example)
+async def test_example(example: Example, server: str, capsys: pytest.CaptureFixture[str]) -> None:
     namespace = await run(source(example, server), f"{example.block}.py", example.script)
     printed = capsys.readouterr().out
     assert re.fullmatch(example.printed, printed, re.DOTALL), printed
