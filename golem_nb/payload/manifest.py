@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -29,6 +29,9 @@ from golem_nb.payload.registry import (
     find_image,
     registry_url,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "CompManifest",
@@ -220,7 +223,10 @@ class Manifest:
         setattr(part, name, value)
 
 
-_OPTIONAL_PARTS = {"net": CompManifestNet, "metadata": lambda: ManifestMetadata(name="")}
+_OPTIONAL_PARTS: dict[str, Callable[[], Any]] = {
+    "net": CompManifestNet,
+    "metadata": lambda: ManifestMetadata(name=""),
+}
 
 
 def _check_part(part: Any, name: str, path: str) -> None:

@@ -1,7 +1,7 @@
 """The image registry: where an image of a given tag or hash can be fetched.
 
-It answers ``GET /v1/image/info?tag=…|hash=…`` with ``{"http": url, "https": url, "sha3": hash, …}``. The answer
-goes into demands, so it is checked like anything that comes from outside.
+It answers ``GET /v1/image/info?tag=…|hash=…`` with ``{"http": url, "https": url, "sha3": hash, …}``. The
+answer goes into demands, so it is checked like anything that comes from outside.
 """
 
 from __future__ import annotations

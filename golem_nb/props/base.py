@@ -194,7 +194,8 @@ def _resolved(cls: type, field: dataclasses.Field[Any]) -> Any:
     """Return the type of a field; annotations are text under `from __future__ import annotations`."""
     if not isinstance(field.type, str):
         return field.type
-    owner = next(base for base in cls.__mro__ if field.name in vars(base).get("__annotations__", {}))
+    owners = (base for base in cls.__mro__ if field.name in vars(base).get("__annotations__", {}))
+    owner = next(owners, cls)
     namespace = vars(sys.modules.get(owner.__module__, sys.modules[__name__]))
     try:
         # The annotation is code of the class's own module, as typing.get_type_hints would evaluate it; that

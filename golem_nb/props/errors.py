@@ -22,5 +22,9 @@ class ConstraintException(GolemError, ValueError):
 
 def shown(value: object) -> str:
     """Return a short `repr` of a value for an error message: control characters are escaped by `repr`."""
-    text = repr(value[:_SHOWN] if isinstance(value, str | bytes | list | tuple) else value)
+    try:
+        text = repr(value[:_SHOWN] if isinstance(value, str | bytes | list | tuple) else value)
+    except (ValueError, RecursionError):
+        # E.g. an integer of thousands of digits, which Python refuses to write out.
+        return f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -9,7 +9,6 @@ these `clause` raises instead of asking the market for something else.
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.props.errors import ConstraintException, shown
+from golem_nb.props.values import finite, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -155,16 +155,19 @@ def _text(key: str, operator: str, value: object) -> str:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, datetime):
-        value = round(value.timestamp() * 1000)
+        when = milliseconds(value)
+        if when is None:
+            raise _inexpressible(key, operator, value, "the time is too far off")
+        value = when
     if isinstance(value, bool):
         if operator != "=":
             raise _inexpressible(key, operator, value, "true and false have no order")
         return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float | Decimal):
-        if not math.isfinite(value):
-            raise _inexpressible(key, operator, value, "only finite numbers can be compared")
+    if isinstance(value, int | float | Decimal):
+        if not finite(value):
+            raise _inexpressible(
+                key, operator, value, "only finite numbers of reasonable size can be compared"
+            )
         return str(value)
     if isinstance(value, str):
         return _string(key, operator, value)

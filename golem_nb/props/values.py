@@ -14,6 +14,9 @@ from golem_nb.props.errors import InvalidPropertiesError, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: No counter, time or size needs more.
+_LARGEST_INT = 2**128
+
 Reader: TypeAlias = "Callable[[Any], Any]"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,6 +42,22 @@ def encode(key: str, value: object) -> Any:
     return _encode(key, value)
 
 
+def finite(value: float | Decimal) -> bool:
+    """Return whether a number is one: not infinite, not NaN, and not too large for the daemon."""
+    if isinstance(value, int):
+        return abs(value) < _LARGEST_INT
+    # A signaling NaN cannot even be asked by `math`.
+    return value.is_finite() and math.isfinite(value) if isinstance(value, Decimal) else math.isfinite(value)
+
+
+def milliseconds(value: datetime) -> int | None:
+    """Return a time (a naive one is local) as milliseconds since the epoch; None if it is too far off."""
+    try:
+        return round(value.timestamp() * 1000)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
 def check_key(key: object) -> None:
     """Raise `InvalidPropertiesError` unless `key` can be the key of a property."""
     if (
@@ -55,20 +74,23 @@ def check_key(key: object) -> None:
 def _encode(key: str, value: object) -> Any:
     if isinstance(value, Enum):
         value = value.value
-    if isinstance(value, bool | int):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, int | float | Decimal):
+        if not finite(value):
+            raise _unsendable(key, value, "only finite numbers of reasonable size can be sent")
+        return float(value) if isinstance(value, Decimal) else value
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
             raise _unsendable(key, value, "it is not valid Unicode text") from None
         return value
-    if isinstance(value, float | Decimal):
-        if not math.isfinite(value):
-            raise _unsendable(key, value, "only finite numbers can be sent")
-        return float(value)
     if isinstance(value, datetime):
-        return round(value.timestamp() * 1000)
+        when = milliseconds(value)
+        if when is None:
+            raise _unsendable(key, value, "the time is too far off")
+        return when
     if isinstance(value, list | tuple):
         return [_encode(key, element) for element in value]
     if isinstance(value, dict):
