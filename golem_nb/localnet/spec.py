@@ -343,11 +343,13 @@ class Image:
 
     Parameters
     ----------
-    hash
-        The hash of the package (`hash:sha3:<hash>:<url>`), lower-case hexadecimal.
+    sha3
+        The hash of the package (`hash:sha3:<sha3>:<url>`), lower-case hexadecimal.
     kind
         What stands in for it.
-    path
+    tag
+        The name under which the registry knows it; None: it has none.
+    rootfs
         The directory tree of a `ROOTFS` image.
     python
         The interpreter of a `PYTHON` image; None: that of the provider agent.
@@ -358,28 +360,28 @@ class Image:
         A value is missing or impossible.
     """
 
-    hash: str
+    sha3: str
     kind: ImageKind = attrs.field(default=ImageKind.USERLAND, converter=_image_kind)
-    path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    tag: str | None = None
+    rootfs: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     python: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
 
     def __attrs_post_init__(self) -> None:
-        if not self.hash or set(self.hash) - set("0123456789abcdef"):
-            raise InvalidSpecError(f"an image's hash must be lower-case hexadecimal: {self.hash!r}")
+        if not self.sha3 or set(self.sha3) - set("0123456789abcdef"):
+            raise InvalidSpecError(f"an image's sha3 must be lower-case hexadecimal: {self.sha3!r}")
         if self.kind is ImageKind.ROOTFS:
-            if self.path is None or not self.path.is_absolute():
-                raise InvalidSpecError(
-                    f"image {self.hash[:12]}: a rootfs needs the absolute path of its folder"
-                )
-            if not self.path.is_dir():
-                raise InvalidSpecError(f"image {self.hash[:12]}: there is no folder {self.path}")
+            if self.rootfs is None or not self.rootfs.is_absolute():
+                raise InvalidSpecError(f"image {self.tag or self.sha3}: rootfs must be an absolute path")
+            if not self.rootfs.is_dir():
+                raise InvalidSpecError(f"image {self.tag or self.sha3}: there is no folder {self.rootfs}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that `from_json` reads."""
         return {
-            "hash": self.hash,
+            "sha3": self.sha3,
             "kind": self.kind.value,
-            "path": None if self.path is None else str(self.path),
+            "tag": self.tag,
+            "rootfs": None if self.rootfs is None else str(self.rootfs),
             "python": None if self.python is None else str(self.python),
         }
 

@@ -15,7 +15,7 @@ import attrs
 
 from golem_nb.exceptions import GolemError
 from golem_nb.localnet.bus import packets
-from golem_nb.localnet.bus.flexbuffers import dumps, loads
+from golem_nb.localnet.bus.payloads import dumps, loads
 
 __all__ = [
     "Bus",
@@ -356,7 +356,7 @@ class Bus(asyncio.Protocol):
         address
             Service and component, such as `/net/<node id>/gftp/<name>/GetChunk`.
         payload
-            What `flexbuffers.dumps` takes.
+            What `payloads.dumps` takes.
         timeout
             Seconds to wait for the answer.
         caller
