@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from golem_nb import events
 from golem_nb.config import ApiConfig
-from golem_nb.engine import Engine
+from golem_nb.engine import Engine, NullJournal
 from golem_nb.engine.dispatcher import EventDispatcher
 from golem_nb.events import Event, ExecutionInterrupted, ShutdownFinished
 from golem_nb.executor import Executor
@@ -123,7 +124,7 @@ class Golem:
         self._stream_output = stream_output
         self._dispatcher = EventDispatcher()
         self._engine: Engine | None = None
-        self._journal: Journal | None = None
+        self._journal: Journal = NullJournal()
         if strategy is None:
             strategy = default_strategy()
             self.add_event_consumer(strategy.on_event)
@@ -165,6 +166,17 @@ class Golem:
         if self.operative:
             raise AttributeError("The strategy of a running Golem cannot be replaced: stop it first")
         self._strategy = strategy
+
+    @property
+    def journal(self) -> Journal:
+        """Is told of everything that reserves or ends something before the daemon is; nobody by default."""
+        return self._journal
+
+    @journal.setter
+    def journal(self, journal: Journal) -> None:
+        if self.operative:
+            raise AttributeError("The journal of a running Golem cannot be replaced: stop it first")
+        self._journal = journal
 
     def add_event_consumer(
         self,
@@ -312,14 +324,18 @@ class Golem:
             if exc_info[1] is not None:
                 self._dispatcher.emit(ExecutionInterrupted(exc_info=exc_info))
             await engine.stop(wait_for_payments)
+        except asyncio.CancelledError:
+            # the waiting was cancelled, not the engine: it goes on ending things, and may be waited for again
+            raise
         except BaseException as error:
             self._dispatcher.emit(ShutdownFinished(exc_info=(type(error), error, error.__traceback__)))
+            self._engine = None
+            await self._dispatcher.stop()
             raise
         else:
             self._dispatcher.emit(ShutdownFinished())
-        finally:
-            self._engine = None
-            await self._dispatcher.stop()
+        self._engine = None
+        await self._dispatcher.stop()
 
 
 def _amount(budget: float | Decimal) -> Decimal:

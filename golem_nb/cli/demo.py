@@ -130,7 +130,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
     as_json
         Print nothing but the summary, as one line of JSON.
     folder
-        Where the frames go.
+        Where the frames go; it exists.
     providers
         Number of providers of the network.
     """
@@ -139,7 +139,6 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
     tally = Tally()
     first: float | None = None
     done: list[Path] = []
-    folder.mkdir(parents=True, exist_ok=True)
     with console.status("Starting a Golem network on this machine …"):
         network = LocalNetwork(providers=providers)
         await network.__aenter__()
@@ -158,7 +157,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
             )
             begun = time.monotonic()
             async with golem:
-                tasks = [
+                tasks: list[Task[dict[str, Any], Path]] = [
                     Task(data={"number": number, "parameters": frame_parameters(number, FRAMES)})
                     for number in range(FRAMES)
                 ]
@@ -167,7 +166,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
                 ):
                     if first is None:
                         first = time.monotonic() - begun
-                    done.append(task.result)
+                    done.append(Path(task.result))
                 with console.status("Ending agreements, paying invoices …"):
                     await golem.stop()
         released = not await _allocations(network)
@@ -232,6 +231,7 @@ def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) 
 
 def main(*, as_json: bool, folder: Path, providers: int) -> int:
     """Run the demo; return the exit status."""
+    folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(asyncio.CancelledError):
         summary = asyncio.run(run(as_json=as_json, folder=folder, providers=providers))
         complete = summary.tasks_done == summary.tasks and summary.allocation_released

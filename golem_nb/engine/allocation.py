@@ -83,9 +83,9 @@ class BudgetAllocation:
                 )
             except BadRequestError as error:
                 raise InsufficientFundsError(
-                    f"The budget of {self.budget} GLM could not be reserved on {self.platform} from account "
-                    f"{account.address}: {error.message}. Use a smaller `budget`, fund the account, or release "
-                    "allocations that nobody needs any more."
+                    f"The budget of {self.budget} GLM could not be reserved on {self.platform} from "
+                    f"account {account.address}: {error.message}. Use a smaller `budget`, fund the account, "
+                    "or release allocations that nobody needs any more."
                 ) from error
             outcome["allocation_id"] = self.allocation.id
 

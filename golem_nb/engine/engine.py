@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from golem_nb.engine.allocation import BudgetAllocation
 from golem_nb.engine.errors import EngineStoppedError
 from golem_nb.engine.job import Job
-from golem_nb.engine.journal import NullJournal
 from golem_nb.engine.payments import Payments
 from golem_nb.events import Event
 from golem_nb.log import get_logger
@@ -77,12 +76,12 @@ class Engine:
         dispatcher: EventDispatcher,
         stream_output: bool,
         api_config: ApiConfig,
-        journal: Journal | None = None,
+        journal: Journal,
     ) -> None:
         self.strategy = strategy
         self.subnet_tag = subnet_tag
         self.stream_output = stream_output
-        self.journal: Journal = journal or NullJournal()
+        self.journal = journal
         #: Names this engine towards the daemon, so that several can use one daemon side by side.
         self.session_id = uuid.uuid4().hex
         self.started = datetime.now(UTC)
@@ -123,7 +122,8 @@ class Engine:
         await asyncio.wait({ready, self._main}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             ready.cancel()
-            await self._main
+            failed, self._main = self._main, None
+            await failed
 
     async def stop(self, wait_for_payments: bool = True) -> None:
         """End all jobs and agreements, pay what is owed, release the budget.
@@ -138,7 +138,8 @@ class Engine:
             return
         self._wait_for_payments = wait_for_payments
         self._stopping.set()
-        await self._main
+        # whoever waits may be cancelled; what was begun must be ended all the same
+        await asyncio.shield(self._main)
 
     def fail(self, error: Exception) -> None:
         """End all jobs with `error`, now and from now on; the engine itself goes on until it is stopped."""

@@ -106,17 +106,14 @@ class Negotiation:
         ApiError
             When the daemon refuses the demand, or cannot be asked for proposals any more.
         """
-        async with asyncio.TaskGroup() as group:
-            notice = group.create_task(self._notice_silence(), name="no proposals notice")
-            try:
-                while True:
-                    subscription = await self._subscribe()
-                    try:
-                        await self._collect(subscription)
-                    finally:
-                        await self._unsubscribe(subscription)
-            finally:
-                notice.cancel()
+        async with asyncio.TaskGroup() as self._handlers:
+            self._handlers.create_task(self._notice_silence(), name="no proposals notice")
+            while True:
+                subscription = await self._subscribe()
+                try:
+                    await self._collect(subscription)
+                finally:
+                    await self._unsubscribe(subscription)
 
     def spent(self, proposal: OfferProposal, *, refused: bool = False) -> None:
         """Note that a draft was used up; its provider may be asked again, later if it has refused."""
@@ -183,28 +180,27 @@ class Negotiation:
 
     async def _collect(self, subscription: Subscription) -> None:
         failures = 0
-        async with asyncio.TaskGroup() as self._handlers:
-            while True:
-                try:
-                    events = await subscription.collect(timeout=POLL, max_events=MAX_EVENTS)
-                except NotFoundError:
-                    return
-                except ApiError as error:
-                    failures += 1
-                    self._job.emit(
-                        CollectFailed, subscription=subscription, reason=str(error), exc_info=sys.exc_info()
-                    )
-                    if failures >= MAX_FAILURES:
-                        raise
-                    await asyncio.sleep(0.2 * 2**failures)
+        while True:
+            try:
+                events = await subscription.collect(timeout=POLL, max_events=MAX_EVENTS)
+            except NotFoundError:
+                return
+            except ApiError as error:
+                failures += 1
+                self._job.emit(
+                    CollectFailed, subscription=subscription, reason=str(error), exc_info=sys.exc_info()
+                )
+                if failures >= MAX_FAILURES:
+                    raise
+                await asyncio.sleep(0.2 * 2**failures)
+                continue
+            failures = 0
+            for event in events:
+                if isinstance(event, ProposalRejection):
+                    self._on_rejection(event)
                     continue
-                failures = 0
-                for event in events:
-                    if isinstance(event, ProposalRejection):
-                        self._on_rejection(event)
-                        continue
-                    await self._limit.acquire()
-                    self._handlers.create_task(self._handle(event), name="proposal")
+                await self._limit.acquire()
+                self._handlers.create_task(self._handle(event), name="proposal")
 
     def _on_rejection(self, rejection: ProposalRejection) -> None:
         provider = self._answered.pop(rejection.proposal_id, None)

@@ -44,7 +44,7 @@ POLL = 5.0
 MAX_FAILURES = 4
 
 #: Looks, in a row, at which an activity may be found unresponsive.
-MAX_UNRESPONSIVE = 2
+MAX_UNRESPONSIVE = 1
 
 #: Output that is still on its way when its command has finished is waited for so long, in seconds.
 STREAM_GRACE = 2.0
