@@ -88,7 +88,7 @@ def _sandbox() -> Iterator[Finding]:
     else:
         yield Finding(
             "note",
-            f"this system gives no namespaces ({found.reason}): local providers run commands as plain processes",
+            f"this system gives no namespaces ({found.reason}): local providers run plain processes",
             "allow unprivileged user namespaces; only run payloads that you trust until then",
         )
     if found.tun:
