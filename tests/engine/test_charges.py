@@ -1,0 +1,70 @@
+"""What a bill may come to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from golem_nb.engine.charges import LinearPrice
+
+OFFER: dict[str, Any] = {
+    "golem.com.pricing.model": "linear",
+    "golem.com.pricing.model.linear.coeffs": [0.001, 0.002, 0.5],
+    "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
+    "golem.inf.cpu.threads": 4,
+}
+
+
+def price() -> LinearPrice:
+    agreed = LinearPrice.agreed(OFFER)
+    assert agreed is not None
+    return agreed
+
+
+def test_reads_the_price_exactly() -> None:
+    assert price().fixed == Decimal("0.5")
+    assert price().per_unit == {
+        "golem.usage.duration_sec": Decimal("0.001"),
+        "golem.usage.cpu_sec": Decimal("0.002"),
+    }
+
+
+def test_explains_what_was_used_and_a_little_slack() -> None:
+    true_cost = Decimal("0.5") + Decimal("0.001") * 100 + Decimal("0.002") * 50
+    explained = price().explained([100.0, 50.0], timedelta(seconds=101))
+    assert true_cost <= explained <= true_cost * Decimal("1.06")
+
+
+def test_does_not_believe_more_time_than_the_activity_lived() -> None:
+    lifetime = timedelta(seconds=10)
+    most = price().explained([10_000.0, 10_000.0], lifetime)
+    assert most <= (Decimal("0.5") + Decimal("0.001") * 12 + Decimal("0.002") * 12 * 4) * Decimal("1.01")
+
+
+def test_without_a_report_the_lifetime_counts() -> None:
+    assert price().explained(None, timedelta(seconds=10)) >= Decimal("0.5") + Decimal("0.001") * 10
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"golem.com.pricing.model": "auction"},
+        {"golem.com.pricing.model.linear.coeffs": [0.1]},
+        {"golem.com.pricing.model.linear.coeffs": [0.1, "many", 0.2]},
+        {"golem.com.pricing.model.linear.coeffs": [0.1, -1.0, 0.2]},
+        {"golem.com.pricing.model.linear.coeffs": [0.1, float("nan"), 0.2]},
+        {"golem.com.pricing.model.linear.coeffs": None},
+        {"golem.com.usage.vector": "everything"},
+    ],
+)
+def test_an_unreadable_price_explains_nothing_by_itself(change: dict[str, Any]) -> None:
+    assert LinearPrice.agreed({**OFFER, **change}) is None
+
+
+def test_a_hostile_number_of_threads_counts_as_one() -> None:
+    agreed = LinearPrice.agreed({**OFFER, "golem.inf.cpu.threads": "10**9"})
+    assert agreed is not None
+    assert agreed.threads == 1
