@@ -26,7 +26,7 @@ from golem_nb.localnet.provider.batch import Batch
 from golem_nb.localnet.provider.capture import MAX_KEPT, Capture
 from golem_nb.localnet.provider.faults import HOSTILE_LINE, Faults
 from golem_nb.localnet.provider.pricing import COUNTERS
-from golem_nb.localnet.provider.sandbox.host import Limits, Sandbox, SandboxError, SandboxHost
+from golem_nb.localnet.provider.sandbox.host import Limits, Sandbox, SandboxError, SandboxHost, remove_folder
 from golem_nb.localnet.provider.sandbox.layout import FOLDERS, ImageError
 from golem_nb.localnet.provider.transfer import Progress, TransferError, Transfers
 from golem_nb.localnet.spec import Image, MisbehaviourKind
@@ -156,7 +156,7 @@ class ExeUnit:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.networks is not None:
             await self.networks.leave(self.id)
-        await self._close_sandbox()
+        folder = await self._close_sandbox()
         self._ended = time.monotonic()
         await self.measure()
         with contextlib.suppress(BusError, TimeoutError):
@@ -165,6 +165,8 @@ class ExeUnit:
             await self.bus.unbind(self._service)
         for batch in self._batches.values():
             batch.close()
+        if folder is not None:  # last: the requestor waits for the state, and a folder may be large
+            await asyncio.to_thread(remove_folder, folder)
 
     def cut(self) -> None:
         """End at once without a word, as if the machine had lost its power."""
@@ -182,12 +184,15 @@ class ExeUnit:
         await self.stop(reason="ExeUnit terminated", message=message)
         self._on_death(self)
 
-    async def _close_sandbox(self) -> None:
+    async def _close_sandbox(self) -> Path | None:
+        """End the sandbox; return its folder, which is still there."""
         sandbox, self._sandbox = self._sandbox, None
-        if sandbox is not None:
-            sandbox.on_exceeded = None
-            await sandbox.close()
-            self._spent_cpu += await sandbox.cpu()
+        if sandbox is None:
+            return None
+        sandbox.on_exceeded = None
+        await sandbox.close()
+        self._spent_cpu += await sandbox.cpu()
+        return sandbox.folder
 
     async def _time_limit(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -425,7 +430,9 @@ class ExeUnit:
     async def _do_terminate(self, _batch: Batch, _index: int, _arguments: Mapping[str, Any]) -> Any:
         if self.networks is not None:
             await self.networks.leave(self.id)
-        await self._close_sandbox()
+        folder = await self._close_sandbox()
+        if folder is not None:
+            await asyncio.to_thread(remove_folder, folder)
         await self._set_state("Initialized")
         return (None, None), 0, None
 

@@ -26,7 +26,7 @@ from golem_nb.localnet.provider.sandbox.layout import FOLDERS, Layout, make_layo
 from golem_nb.localnet.provider.sandbox.zygote import bootstrap
 from golem_nb.localnet.spec import Image
 
-__all__ = ["Limits", "Process", "Sandbox", "SandboxError", "SandboxHost"]
+__all__ = ["Limits", "Process", "Sandbox", "SandboxError", "SandboxHost", "remove_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -370,12 +370,10 @@ class Sandbox:
                 answer, _ = await self._channel.ask({"op": "kill"})
                 self._cpu, self._idle = max(self._cpu, answer["cpu"]), True
 
-    async def close(self, *, remove: bool = True) -> None:
-        """Kill everything, end the sandbox, and remove its folder."""
+    async def close(self) -> None:
+        """Kill everything and end the sandbox; its folder stays, see `remove_folder`."""
         await self.kill()
         self._channel.close()
-        if remove:
-            await asyncio.to_thread(_remove, self.folder)
 
     def abort(self) -> None:
         """End the sandbox at once, without asking for its last usage; the folder stays."""
@@ -472,7 +470,7 @@ class SandboxHost:
         try:
             sandbox = await self.create(folder.name, Image(sha3="0"), Limits(), taps=taps)
         except SandboxError:
-            await asyncio.to_thread(_remove, folder)
+            await asyncio.to_thread(remove_folder, folder)
             raise
         try:
             if taps:
@@ -490,6 +488,7 @@ class SandboxHost:
                 raise SandboxError(f"a shell ends with {process.exited.result()} in the sandbox")
         finally:
             await sandbox.close()
+            await asyncio.to_thread(remove_folder, folder)
 
     async def layout(self, image: Image) -> Layout:
         """Return the layout of an image's sandboxes, made once."""
@@ -624,7 +623,7 @@ class SandboxHost:
         await asyncio.gather(*self._layouts.values(), return_exceptions=True)
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a sandbox's folder, whatever modes its user has given to what is in it."""
 
     def again(function: Callable[..., Any], path: str, error: tuple[Any, BaseException, Any]) -> None:
