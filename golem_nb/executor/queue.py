@@ -150,9 +150,10 @@ class TaskQueue:
         self._hungry.set()
         try:
             await waiter
-        finally:
+        except asyncio.CancelledError:
             if waiter in waiters:
                 waiters.remove(waiter)
+            raise
 
     def _wake_all(self) -> None:
         self._wake(self._getters)
