@@ -26,7 +26,7 @@ from golem_nb.rest import Configuration, Identity
 from golem_nb.rest.errors import ApiError
 from golem_nb.rest.ids import NodeId
 
-__all__ = ["Yagna"]
+__all__ = ["Yagna", "process_end", "readable"]
 
 # The daemon says so in its log when another process took the port between our look and its bind.
 _PORT_TAKEN: Final = "Address already in use"
@@ -41,8 +41,8 @@ _LOG_TAIL: Final = 4096
 class Yagna:
     """A `yagna` daemon on a data folder of its own, as an async context manager.
 
-    It listens on loopback, sends no metrics, has its application key from us and logs to `yagna.log` in its
-    folder. A guard process ends it when this process ends, in whatever way.
+    It listens on loopback, sends no metrics, and has its application key from us. A guard process ends it
+    when this process ends, in whatever way.
 
     Parameters
     ----------
@@ -56,8 +56,13 @@ class Yagna:
         "polygon"; None for none.
     environment
         More environment variables of the daemon.
+    bus
+        Where the unix socket of its service bus is to be, at most 100 bytes long; in the data folder, or
+        in a temporary folder where that has too long a path, if not given.
+    log
+        Its log file; `yagna.log` in the data folder if not given.
     remove
-        Further files that the guard removes when the daemon has ended.
+        Further files and empty folders that the guard removes when the daemon has ended.
     start_timeout
         Seconds that the daemon has to come up.
 
@@ -84,18 +89,21 @@ class Yagna:
         api_port: int | None = None,
         network: str | None = None,
         environment: Mapping[str, str] | None = None,
+        bus: Path | None = None,
+        log: Path | None = None,
         remove: Sequence[Path] = (),
         start_timeout: float = 60.0,
     ) -> None:
         if os.name != "posix":
             raise UnsupportedPlatformError("a daemon can be run as a managed process on Linux and macOS only")
         self.folder = Path(folder).absolute()
-        self.log = self.folder / "yagna.log"
-        self.bus = self._bus_path()
+        self.log = log or self.folder / "yagna.log"
+        self._temporary: Path | None = None
+        self.bus = bus or self.folder / "bus.sock"
         self._wanted_port = api_port
         self._network = network
         self._environment = dict(environment or {})
-        self._remove = [self.bus, *remove]
+        self._remove = list(remove)
         self._start_timeout = start_timeout
         self._guard: subprocess.Popen[bytes] | None = None
         self._lock: FolderLock | None = None
@@ -108,12 +116,6 @@ class Yagna:
 
     def __repr__(self) -> str:
         return f"Yagna(folder={str(self.folder)!r}, node_id={self.node_id!r}, pid={self.pid})"
-
-    def _bus_path(self) -> Path:
-        path = self.folder / "bus.sock"
-        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-            return path
-        return Path(tempfile.mkdtemp(prefix="golem-nb-")) / "bus.sock"
 
     @property
     def pid(self) -> int | None:
@@ -193,6 +195,9 @@ class Yagna:
             raise DaemonStartError(
                 f"port {self._wanted_port} is in use by another program", self.log
             ) from error
+        if len(os.fsencode(self.bus)) > _LONGEST_SOCKET_PATH:
+            self._temporary = Path(tempfile.mkdtemp(prefix="golem-nb-"))
+            self.bus = self._temporary / "bus.sock"
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         key = self._app_key()
         url = f"http://127.0.0.1:{self._port.port}"
@@ -206,12 +211,12 @@ class Yagna:
             "YAGNA_API_URL": url,
             "YAGNA_AUTOCONF_APPKEY": key,
         }
-        for path in self._remove:
-            path.unlink(missing_ok=True)
+        remove = [self.bus, *self._remove, *([self._temporary] if self._temporary else [])]
+        self.bus.unlink(missing_ok=True)
         # by its path and without site-packages: 20 ms instead of 300
         command = [
             sys.executable, "-S", "-E", guard.__file__,
-            str(os.getpid()), "10", str(self.log), str(lock.fileno()), ":".join(map(str, self._remove)), "--",
+            str(os.getpid()), "10", str(self.log), str(lock.fileno()), ":".join(map(str, remove)), "--",
             str(program), "service", "run", "--disable-metrics-push", "--log-dir", "",
         ]  # fmt: skip
         # mode 0600: the log shows what is bought and from whom
@@ -296,15 +301,14 @@ class Yagna:
         assert process.stdin is not None
         process.stdin.close()  # the guard takes it from here
         try:
-            await _ended(process)
+            await process_end(process)
         except BaseException:
             # whoever cancels does not want to wait. The guard's death is the daemon's, by the kernel;
             # where the kernel does not know how, the guard goes on with what it was told
             if sys.platform == "linux":
                 process.kill()
                 process.wait()
-                for path in self._remove:
-                    path.unlink(missing_ok=True)
+                self.bus.unlink(missing_ok=True)
             raise
         finally:
             self._release()
@@ -314,16 +318,16 @@ class Yagna:
             self._port.release()
         if self._lock is not None:
             self._lock.release()
-        if self.bus.parent != self.folder:
+        if self._temporary is not None:
             with contextlib.suppress(OSError):
-                self.bus.parent.rmdir()
+                self._temporary.rmdir()
 
     async def wait(self) -> int:
         """Wait for the daemon's end, whatever the reason; return its exit code."""
         process = self._guard
         if process is None:
             raise NodeError(f"the daemon of {self.folder} is not running")
-        return await _ended(process)
+        return await process_end(process)
 
     def kill(self) -> None:
         """Kill the daemon at once, as a crash would; for tests of what outlives it."""
@@ -331,19 +335,27 @@ class Yagna:
             self._guard.send_signal(signal.SIGKILL)
 
 
-async def _ended(process: subprocess.Popen[bytes]) -> int:
+async def readable(descriptor: int) -> None:
+    """Wait until something can be read from a file descriptor, or its end."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+async def process_end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process's end without a thread; return its exit code."""
     if process.poll() is not None:
         return process.returncode
     try:
         handle = os.pidfd_open(process.pid)  # type: ignore[attr-defined,unused-ignore]
     except (AttributeError, OSError):  # not Linux, or an old kernel
         return await asyncio.to_thread(process.wait)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
     try:
-        loop.add_reader(handle, ended.set)
-        await ended.wait()
+        await readable(handle)
     finally:
-        loop.remove_reader(handle)
         os.close(handle)
     return process.wait()

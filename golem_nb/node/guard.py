@@ -13,7 +13,7 @@ usage: guard.py OWNER GRACE LOG FD[,FD…] REMOVE[:REMOVE…] -- PROGRAM ARGUMEN
     GRACE    seconds that the program has between SIGTERM and SIGKILL
     LOG      file to which the program's output is appended
     FD       file descriptors that the program inherits
-    REMOVE   files removed when the program has ended
+    REMOVE   files and empty folders removed, in this order, when the program has ended
 stdin: its end means that the owner is gone or wants the program to end.
 """
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
         for path in remove.split(":"):
             if path:
                 with contextlib.suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108
+                    (os.rmdir if os.path.isdir(path) else os.unlink)(path)  # noqa: PTH112
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
