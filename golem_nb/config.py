@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -116,6 +117,14 @@ class ApiConfig:
 
 
 def _address(value: str, name: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError(f"{name} must start with http:// or https://, not {value!r}")
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError(f"{name} is not an address: its host or port makes no sense") from None
+    if parts.username is not None or parts.password is not None:
+        # it would show in every message that names the address
+        raise ValueError(f"{name} must not carry a user or password: the daemon goes by its application key")
+    if not known or parts.query or parts.fragment or not value.isprintable() or " " in value:
+        raise ValueError(f"{name} must be an http:// or https:// address, not {value!r}")
     return value.rstrip("/")

@@ -152,8 +152,8 @@ class _Reader:
     def typed(self, at: int, width: int, kind: int, size: int) -> Any:
         if at + size * width > len(self.data):
             raise MalformedBuffer("a vector reaches beyond the buffer")
-        if kind == _UINT and width == 1:
-            return self.data[at : at + size]
+        if kind == _UINT and (run := self.byte_run(at, width, size)) is not None:
+            return run
         self.count(size)
         if kind == _KEY:
             return [self.key(self.target(at + i * width, width)) for i in range(size)]
@@ -162,14 +162,24 @@ class _Reader:
             return [self.run(self.target(at + i * width, width), 1).decode() for i in range(size)]
         return [self.scalar(at + i * width, width, kind) for i in range(size)]
 
+    def byte_run(self, at: int, width: int, size: int) -> bytes | None:
+        """Read a vector of unsigned numbers as bytes, if all of them are below 256.
+
+        A vector's elements are as wide as its length needs: those of 256 or more are not of one byte.
+        """
+        end = at + size * width
+        if any(self.data[at + i : end : width].count(0) != size for i in range(1, width)):
+            return None
+        return self.data[at:end:width]
+
     def vector(self, at: int, width: int, depth: int) -> Any:
         size = self.unsigned(at - width, width)
         types_at = at + size * width
         if types_at + size > len(self.data):
             raise MalformedBuffer("a vector reaches beyond the buffer")
         types = self.data[types_at : types_at + size]
-        if width == 1 and size and types.count(types[0]) == size and types[0] >> 2 == _UINT:
-            return self.data[at : at + size]
+        if size and types[0] >> 2 == _UINT and types.count(types[0]) == size:
+            return self.typed(at, width, _UINT, size)
         self.count(size)
         value = self.value
         return [value(at + i * width, width, types[i], depth + 1) for i in range(size)]

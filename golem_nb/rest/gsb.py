@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,9 +15,14 @@ from golem_nb.rest.client import RestClient
 from golem_nb.rest.errors import ConnectionDroppedError, MalformedAnswerError, NotFoundError
 from golem_nb.rest.flexbuffers import MalformedBuffer, decode, encode
 
-__all__ = ["Gsb", "GsbRequest", "GsbService"]
+__all__ = ["MAX_REPLY", "Gsb", "GsbRequest", "GsbService"]
+
+logger = logging.getLogger(__name__)
 
 _PROTOCOL = "gsb+flexbuffers"
+
+MAX_REPLY = 65_536
+"""Bytes of a reply, envelope included: of a larger message the daemon (yagna 0.17.6) closes the channel."""
 
 
 @attrs.frozen(eq=False)
@@ -141,24 +147,44 @@ class GsbService:
         raise MalformedAnswerError(f"Serving {self.address}", f"a call makes no sense: {problem}")
 
     async def reply(self, request: GsbRequest, payload: Mapping[str, Any] | None) -> None:
-        """Answer a call.
+        """Answer a call; one that asks for too much gets an error.
 
         Parameters
         ----------
         request : GsbRequest
             The call.
         payload : mapping, optional
-            The result; runs of bytes as `bytes` or `memoryview`.
+            The result; runs of bytes as `bytes` or `memoryview`, altogether a little less than `MAX_REPLY`.
+
+        Raises
+        ------
+        ConnectionDroppedError
+            The daemon closed the channel.
         """
-        await self._send({"id": request.id, "payload": payload})
+        message = encode({"id": request.id, "payload": payload})
+        if len(message) > MAX_REPLY:
+            logger.warning(
+                "%s of %s asks for too much: %d bytes", request.component, self.address, len(message)
+            )
+            await self.reply_error(
+                request, f"an answer has {MAX_REPLY} bytes at most: ask for less at a time"
+            )
+            return
+        await self._send(message)
 
     async def reply_error(self, request: GsbRequest, message: str) -> None:
-        """Answer a call with an error."""
-        await self._send({"id": request.id, "error": {"ReadError": message}})
+        """Answer a call with an error.
 
-    async def _send(self, message: Mapping[str, Any]) -> None:
+        Raises
+        ------
+        ConnectionDroppedError
+            The daemon closed the channel.
+        """
+        await self._send(encode({"id": request.id, "error": {"ReadError": message}}))
+
+    async def _send(self, message: bytes) -> None:
         try:
-            await self._websocket.send_bytes(encode(message))
+            await self._websocket.send_bytes(message)
             return
         except (aiohttp.ClientError, OSError) as error:
             problem = type(error).__name__

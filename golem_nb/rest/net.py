@@ -195,7 +195,7 @@ class Net:
         ------
         BadRequestError
             Nobody listens on that port, or the address makes no sense.
-        ForbiddenError
+        NotFoundError, ForbiddenError
             There is no such network.
         RequestTimeoutError
             There is no node at that address.
