@@ -1,7 +1,7 @@
-"""The provider agent's process: all providers of one local network, controlled by lines on its standard input.
+"""The provider agent's process: all providers of one local network, controlled by lines on its input.
 
-Each line is a JSON object. The first is the configuration, later ones are commands with an `id`, which the answer
-on the standard output repeats; see `Agent`. When the input ends, or on SIGTERM, everything is ended.
+Each line is a JSON object. The first is the configuration, later ones are commands with an `id`, which the
+answer on the standard output repeats; see `Agent`. When the input ends, or on SIGTERM, everything is ended.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _MAX_LINE: Final = 16 << 20
 class Agent:
     """Runs providers as their supervisor says.
 
-    Configuration: ``{"folder", "api_url", "bus", "subnet", "payment_platforms", "images", "providers": [{"node_id",
-    "app_key", "spec"}], …}``.
+    Configuration: ``{"folder", "api_url", "bus", "subnet", "payment_platforms", "images", "providers":
+    [{"node_id", "app_key", "spec"}], …}``.
 
     Commands: ``misbehave`` (provider, misbehaviours), ``vanish`` (provider), ``come_back`` (provider),
     ``add_image`` (image), ``add_provider`` (provider as in the configuration), ``status``. Answers:

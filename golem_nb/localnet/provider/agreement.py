@@ -184,7 +184,7 @@ class Agreement:
         return (cost * fault.factor).quantize(_SMALLEST, ROUND_FLOOR)
 
     def accepted(self, note: str) -> bool:
-        """Take note that a debit note has been accepted, and so those before it; whether it is one of ours."""
+        """Take note that a debit note, and so those before it, has been accepted; whether it is ours."""
         for account in self._accounts.values():
             if (sent := account.waiting.get(note)) is not None:
                 account.waiting = {n: at for n, at in account.waiting.items() if at > sent}

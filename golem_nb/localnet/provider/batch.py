@@ -77,7 +77,7 @@ class Batch:
                 self._waiting.remove(waiter)
 
     async def wait(self, count: int, timeout: float) -> bool:
-        """Wait until there are `count` results or the batch has ended; whether that came true in `timeout` s."""
+        """Wait for `count` results or the batch's end; whether one of them came within `timeout` seconds."""
         if len(self.results) >= count or self.finished:
             return True
         try:

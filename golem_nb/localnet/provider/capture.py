@@ -8,8 +8,8 @@ from typing import Any, Final
 
 __all__ = ["MAX_KEPT", "Capture"]
 
-#: Bytes of one output that are kept for the result, whatever has been asked for: the memory of the agent and the
-#: size of a message on the bus are limited.
+#: Bytes of one output that are kept for the result, whatever has been asked for: the memory of the agent
+#: and the size of a message on the bus are limited.
 MAX_KEPT: Final = 4 << 20
 
 
@@ -19,7 +19,8 @@ class Capture:
     Parameters
     ----------
     mode
-        None (throw away), `{"stream": {"limit"?, "format"?}}` or `{"atEnd": {"head" | "tail" | "headTail"?, "format"?}}`.
+        None (throw away), `{"stream": {"limit"?, "format"?}}` or `{"atEnd": {"head" | "tail" |
+        "headTail"?, "format"?}}`.
     emit
         Called with each piece that is streamed: text, or a list of numbers in the format "bin".
 
@@ -35,7 +36,8 @@ class Capture:
         mode = mode or {}
         self._emit = emit
         self._stream = "stream" in mode
-        self._keep = "atEnd" in mode
+        # what is streamed is part of the result too: who polls for results gets it only there
+        self._keep = self._stream or "atEnd" in mode
         options: Mapping[str, Any] = mode.get("stream" if self._stream else "atEnd") or {}
         self._binary = options.get("format") in ("bin", "binary")
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -68,7 +70,7 @@ class Capture:
                 self._left -= len(data)
             if data:
                 self._emit_text(data)
-        elif self._keep:
+        if self._keep:
             room = self._head_size - len(self._head)
             if room > 0:
                 self._head += data[:room]
@@ -90,7 +92,7 @@ class Capture:
             self._emit(text)
 
     def result(self) -> str | list[int] | None:
-        """Return what belongs into the command's result (None if nothing was to be kept); nothing comes after."""
+        """Return what belongs into the command's result, None if nothing was to be kept; no more is fed."""
         if self._stream:
             self._emit_text(b"", final=True)
         if not self._keep:

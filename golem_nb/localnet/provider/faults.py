@@ -11,7 +11,7 @@ __all__ = ["HOSTILE_LINE", "HOSTILE_NAME", "Faults"]
 
 #: Terminal control (title, colours, clear), HTML, a right-to-left override, format strings, a path, a quote.
 HOSTILE_NAME: Final = (
-    "\x1b]0;owned\x07\x1b[31m<script>alert(1)</script><img src=x onerror=alert(2)>‮gnp.exe"
+    "\x1b]0;owned\x07\x1b[31m<script>alert(1)</script><img src=x onerror=alert(2)>\u202egnp.exe"
     "%s{0.__class__}${HOME}../../../etc/passwd'\"\\"
 )
 #: The same with a NUL, newlines and 64 KiB of one line.

@@ -40,8 +40,8 @@ class Images:
     async def find(self, demand: Mapping[str, Any]) -> Image:
         """Return the image for a demand's package.
 
-        A package that is not known, but can be had at its address, gets the machine's userland; a demand without
-        a package (of a custom runtime) too.
+        A package that is not known, but can be had at its address, gets the machine's userland; a demand
+        without a package (of a custom runtime) too.
 
         Raises
         ------
@@ -88,7 +88,8 @@ class Images:
             loopback = False
         if not loopback:
             raise ImageError(
-                f"Local service error: the local network knows no image {sha3}, and fetches none from {host!r}: {known}"
+                f"Local service error: the local network knows no image {sha3}, and fetches none from "
+                f"{host!r}: {known}"
             )
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         try:

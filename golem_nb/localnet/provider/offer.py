@@ -106,8 +106,8 @@ class Offer:
     def answer(self, demand: Mapping[str, Any]) -> dict[str, Any] | str:
         """Answer a demand: with the properties of a counter-proposal, or with the reason of a refusal.
 
-        Properties whose names end in "?" are negotiated: what the demand does not name is left out, what it names
-        is taken when it lies within the provider's limits.
+        Properties whose names end in "?" are negotiated: what the demand does not name is left out, what
+        it names is taken when it lies within the provider's limits.
         """
         expiration = demand.get(_EXPIRATION)
         if isinstance(expiration, int | float) and expiration < (time.time() + _SHORTEST_JOB) * 1000:

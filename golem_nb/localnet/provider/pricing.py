@@ -51,7 +51,7 @@ class LinearPricing:
         return [float(price) for price in (*self.prices, self.start)]
 
     def cost(self, usage: Sequence[float]) -> Decimal:
-        """Return what `usage` costs, rounded down to the token's last decimal: never more than is explained."""
+        """Return what `usage` costs, rounded down to the token's last decimal, so never more."""
         with localcontext(Context(prec=60)):
             # the shortest text of a float is the number that everyone else reads in the usage vector
             parts = (

@@ -1,6 +1,7 @@
 """Transfers between a requestor, or a web server on this machine, and an activity's files.
 
-The requestor's side of a `gftp` transfer is a service on the bus (`/net/<node>/gftp/<name>`): `GetMetadata` and
+The requestor's side of a `gftp` transfer is a service on the bus (`/net/<node>/gftp/<name>`):
+`GetMetadata` and
 `GetChunk` to read from it, `UploadChunk` and `UploadFinished` to write to it. Several chunks are in flight at
 once; a file is never held in memory.
 """
@@ -33,7 +34,7 @@ __all__ = ["Progress", "TransferError", "Transfers"]
 #: Bytes asked for in one message: the daemon's websocket takes no message beyond 64 KiB from a requestor.
 CHUNK_IN: Final = 60 << 10
 #: Bytes sent in one message.
-CHUNK_OUT: Final = 256 << 10
+CHUNK_OUT: Final = 512 << 10
 #: Messages in flight.
 WINDOW_IN: Final = 16
 WINDOW_OUT: Final = 8

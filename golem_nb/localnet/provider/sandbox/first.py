@@ -1,21 +1,24 @@
+# ruff: noqa: PTH103, PTH108, PTH112, PTH120, PTH123, PTH208
+# plain calls: a sandbox's first process starts small
 """The first process of a sandbox: builds its root, then starts programs and opens files on request.
 
-It imports all it needs beforehand, since after `pivot_root` the interpreter's library may be out of sight. When
-its control socket closes it ends, and with it, by the kernel, all other processes of its pid namespace.
+It imports all it needs beforehand, since after `pivot_root` the interpreter's library may be out of sight.
+When its control socket closes it ends, and with it, by the kernel, all other processes of its pid namespace.
 
-Requests are JSON on a SOCK_SEQPACKET socket, descriptors come beside them (SCM_RIGHTS). Each has a number `n`,
-which the answer repeats::
+Requests are JSON on a SOCK_SEQPACKET socket, descriptors come beside them (SCM_RIGHTS). Each has a number
+`n`, which the answer repeats::
 
-    {"n", "op": "run", "argv", "env", "cwd"?} + [stdout, stderr]   {"n", "pid"}, and later {"exit": pid, "code",
-                                                                   "cpu", "idle"}
-    {"n", "op": "open", "path", "write": bool}                     {"n"} + [descriptor]
-    {"n", "op": "usage"}                                           {"n", "cpu", "idle"}
-    {"n", "op": "kill"}                                            {"n", "cpu"} when all other processes are dead
-    {"n", "op": "tap", "name", "ip", "mask", "mtu", "mac"}         {"n"} + [descriptor]
-    anything that fails                                            {"n", "error": text}
-    unasked: {"ready": true, "soft": [texts]} or {"fatal": text} first; {"exceeded": bytes} before all is killed
+    {"n", "op": "run", "argv", "env"} + [stdout, stderr]     {"n", "pid"}
+                                                    later    {"exit": pid, "code", "cpu", "idle"}
+    {"n", "op": "open", "path", "write": bool}               {"n"} + [descriptor]
+    {"n", "op": "usage"}                                     {"n", "cpu", "idle"}
+    {"n", "op": "kill"}                                      {"n", "cpu"} when all other processes are dead
+    {"n", "op": "tap", "name", "ip", "mask", "mtu", "mac"}   {"n"} + [descriptor]
+    anything that fails                                      {"n", "error": text}
 
-A request too long for a packet is {"n", "op": "long"} with a memory file that holds it as the last descriptor.
+Unasked come {"ready": true, "soft": [texts]} or {"fatal": text} first, and {"exceeded": bytes} when the
+memory limit was passed. A request too long for a packet is {"n", "op": "long"}, with a memory file that
+holds it as the last descriptor.
 """
 
 from __future__ import annotations
@@ -104,7 +107,7 @@ class FirstProcess:
         spec = self.spec
         if self.isolated:
             for _ in range(spec.get("taps", 0)):
-                # opened now: a TAP device belongs to the network namespace it was opened in, and /dev is ours soon
+                # a TAP device belongs to the network namespace it is opened in; soon /dev is another
                 self.tuns.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
             self._root()
             linux.link_up("lo")

@@ -1,4 +1,4 @@
-"""The provider agent's side of the sandboxes: asks the zygote for them, runs commands and opens files in them."""
+"""The provider agent's side of the sandboxes: it asks for them, runs commands and opens files in them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,8 @@ class _Channel:
 class Process:
     """A command that runs in a sandbox.
 
-    `exited` gives its exit code (negative: the signal that killed it); both outputs have been handed over by then.
+    `exited` gives its exit code (negative: the signal that killed it); by then both outputs have been handed
+    over.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class Process:
             for _ in range(4096):  # a child that goes on writing must not hold the result back
                 if not self._readable(descriptor):
                     break
-        # a daemon that was started in the background still has the pipe: read on, or it would be killed by SIGPIPE
+        # what was left running in the background still has the pipe: read on, or SIGPIPE would kill it
         for descriptor in self._open:
             self._open[descriptor] = _ignore
         self.exited.set_result(code)
@@ -328,7 +329,7 @@ class Sandbox:
         return process
 
     async def open(self, path: str, *, write: bool = False) -> int:
-        """Open a regular file as the sandbox's user, with the sandbox's view of all files; return its descriptor.
+        """Open a regular file as the sandbox's user, in the sandbox's view of files; return its descriptor.
 
         Raises
         ------
@@ -383,8 +384,8 @@ class Sandbox:
 class SandboxHost:
     """Makes sandboxes, in the best way that this system allows.
 
-    `start` finds out whether there are namespaces and TAP devices; where there are no namespaces, commands run as
-    plain processes with this machine's files in sight, and `warnings` says so.
+    `start` finds out whether there are namespaces and TAP devices; where there are no namespaces, commands
+    run as plain processes with this machine's files in sight, and `warnings` says so.
 
     Parameters
     ----------
@@ -421,7 +422,7 @@ class SandboxHost:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # its death signal follows the thread that forks it: that must be the one that lives as long as the agent
+        # its death signal follows the thread that forks it: that must be the one that lives longest
         self._zygote = subprocess.Popen(  # noqa: ASYNC220 - a few ms, once
             [sys.executable, "-I", "-S", "-c", bootstrap(), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
@@ -442,7 +443,7 @@ class SandboxHost:
     async def _probe(self) -> None:
         problem = ""
         if self.isolated:
-            for taps in (1, 0) if Path("/dev/net/tun").exists() else (0,):
+            for taps in (1, 0):
                 try:
                     await self._try(taps)
                 except SandboxError as error:
@@ -450,14 +451,13 @@ class SandboxHost:
                     continue
                 self.tap = taps > 0
                 if not self.tap:
-                    self.warnings.append(
-                        f"no TAP devices here, so no VPN is offered: {problem or 'no /dev/net/tun'}"
-                    )
+                    self.warnings.append(f"no TAP devices here, so no VPN is offered: {problem}")
                 return
             self.isolated = False
             self.warnings.append(
-                f"THIS SYSTEM ALLOWS NO NAMESPACES ({problem}): the commands of activities run as plain processes "
-                "that see this machine's files and network. Run nothing here that you would not run yourself. "
+                f"THIS SYSTEM ALLOWS NO NAMESPACES ({problem}): commands of activities run as plain "
+                "processes that see this machine's files and network. Run nothing that you would not run "
+                "yourself. "
                 "Remedies: sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, "
                 "kernel.apparmor_restrict_unprivileged_userns=0, or a container with fewer restrictions."
             )
@@ -569,11 +569,7 @@ class SandboxHost:
         return await self._spawn(folder, layout, limits, spec)
 
     async def _create_plain(self, folder: Path, layout: Layout, limits: Limits) -> Sandbox:
-        for name in FOLDERS:
-            (folder / "root/golem" / name).mkdir(parents=True, exist_ok=True)
-        if self.uid is not None:  # as root commands are someone else's at least
-            for path in (folder, *folder.rglob("*")):
-                os.chown(path, self.uid, self.uid)
+        await asyncio.to_thread(_make_plain_folders, folder, self.uid)
         spec = {"isolate": False, "cwd": f"{folder}/root/golem/work", "uid": self.uid}
         return await self._spawn(folder, layout, limits, spec)
 
@@ -623,14 +619,24 @@ class SandboxHost:
         await asyncio.gather(*self._layouts.values(), return_exceptions=True)
 
 
+def _make_plain_folders(folder: Path, uid: int | None) -> None:
+    for name in FOLDERS:
+        (folder / "root/golem" / name).mkdir(parents=True, exist_ok=True)
+    if uid is not None:  # as root commands are someone else's at least
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, uid, uid)
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a sandbox's folder, whatever modes its user has given to what is in it."""
 
     def again(function: Callable[..., Any], path: str, error: tuple[Any, BaseException, Any]) -> None:
         if isinstance(error[1], OSError) and error[1].errno in (errno.EACCES, errno.EPERM):
             with contextlib.suppress(OSError):
-                os.chmod(Path(path).parent, 0o700)
-                os.chmod(path, 0o700, follow_symlinks=False) if not os.path.islink(path) else None
+                place = Path(path)
+                place.parent.chmod(0o700)
+                if not place.is_symlink():
+                    place.chmod(0o700)
                 function(path)
                 return
         logger.debug("cannot remove %s: %s", path, error[1])

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -26,12 +26,18 @@ FOLDERS: Final = ("input", "output", "work", "resource")
 
 _USERLAND: Final = ("bin", "lib", "lib32", "lib64", "libx32", "sbin", "usr", "nix", "gnu")
 _ETC: Final = (
-    "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "crypto-policies", "debian_version",
-    "fonts", "ImageMagick-6", "ImageMagick-7", "inputrc", "ld.so.cache", "ld.so.conf", "ld.so.conf.d",
-    "localtime", "locale.alias", "locale.conf", "login.defs", "lsb-release", "machine-info", "magic", "mime.types",
-    "nanorc", "OpenCL", "os-release", "pam.d", "pki/ca-trust", "pki/tls/certs", "profile", "profile.d",
-    "protocols", "python3", "R", "rpc", "security/limits.conf", "services", "shells", "ssl/certs",
-    "ssl/openssl.cnf", "terminfo", "timezone", "vulkan", "xml",
+    "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "crypto-policies",
+    "debian_version", "fonts", "ImageMagick-6", "ImageMagick-7", "inputrc", "ld.so.cache",
+    "ld.so.conf", "ld.so.conf.d", "localtime", "locale.alias", "locale.conf", "login.defs",
+    "lsb-release", "machine-info", "magic", "mime.types", "nanorc", "OpenCL", "os-release", "pam.d",
+    "pki/ca-trust", "pki/tls/certs", "profile", "profile.d", "protocols", "python3", "R", "rpc",
+    "security/limits.conf", "services", "shells", "ssl/certs", "ssl/openssl.cnf", "terminfo",
+    "timezone", "vulkan", "xml",
+)  # fmt: skip
+_DIRS: Final = (
+    "", "/dev", "/dev/pts", "/dev/shm", "/etc", "/golem", "/home",  # noqa: S108 - the sandbox's own
+    "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp",  # noqa: S108
+    "/var", "/var/cache", "/var/lib", "/var/log", "/var/tmp",  # noqa: S108
 )  # fmt: skip
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 #: Not taken from an image's folder: the sandbox has its own.
@@ -92,7 +98,7 @@ def sandbox_user() -> tuple[int | None, int]:
     except OSError:
         return _NOBODY, 1
     for inside, _, count in ranges:
-        if inside <= _FIRST_UID and _FIRST_UID + _UIDS <= inside + count:
+        if inside <= _FIRST_UID and inside + count >= _FIRST_UID + _UIDS:
             return _FIRST_UID, _UIDS
     for inside, _, count in ranges:  # root in a container: only what it was given
         if inside <= _NOBODY < inside + count:
@@ -102,14 +108,14 @@ def sandbox_user() -> tuple[int | None, int]:
 
 
 def make_layout(image: Image) -> Layout:
-    """Describe the sandboxes of `image`. It runs an interpreter when the image names one: call it in a thread.
+    """Describe the sandboxes of `image`; it may run an interpreter, so call it in a thread.
 
     Raises
     ------
     ImageError
         The folder or the interpreter is not there.
     """
-    dirs = ["", "/dev", "/dev/pts", "/dev/shm", "/etc", "/golem", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/tmp", "/var", "/var/cache", "/var/lib", "/var/log", "/var/tmp"]  # noqa: S108 - the sandbox's own  # fmt: skip
+    dirs = list(_DIRS)
     dirs += [f"/golem/{name}" for name in FOLDERS]
     links = [("/proc/self/fd", "/dev/fd"), ("pts/ptmx", "/dev/ptmx"), ("/run", "/var/run")]
     links += [(f"/proc/self/fd/{i}", f"/dev/{name}") for i, name in enumerate(("stdin", "stdout", "stderr"))]
@@ -160,7 +166,7 @@ def _bind_userland(
     for name in _USERLAND:
         place = Path("/", name)
         if place.is_symlink():
-            links.append((os.readlink(place), f"/{name}"))
+            links.append((str(place.readlink()), f"/{name}"))
         elif place.is_dir():
             dirs.append(f"/{name}")
             binds.append((f"/{name}", f"/{name}"))
@@ -219,7 +225,7 @@ def _bind_folder(
             continue
         target = f"/{entry.name}"
         if entry.is_symlink():
-            links.append((os.readlink(entry.path), target))
+            links.append((str(Path(entry.path).readlink()), target))
             continue
         if entry.is_dir():
             dirs.append(target)
@@ -231,8 +237,8 @@ def _bind_folder(
 
 
 _ASK: Final = (
-    "import json, site, sys; print(json.dumps({'executable': sys.executable, 'version': sys.version_info[:2],"
-    "'folders': [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, *site.getsitepackages()]}))"
+    "import json, site, sys; print(json.dumps([sys.prefix, sys.exec_prefix, sys.base_prefix, "
+    "sys.base_exec_prefix, *site.getsitepackages()]))"
 )
 
 
@@ -241,12 +247,11 @@ def _interpreter(python: Path | None) -> tuple[list[str], str]:
     executable = str(python or sys.executable)
     try:
         answer = subprocess.run([executable, "-I", "-c", _ASK], capture_output=True, check=True, timeout=30)
-        facts: dict[str, Any] = json.loads(answer.stdout)
+        folders = [str(folder) for folder in json.loads(answer.stdout)]
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise ImageError(f"the image's interpreter {executable} does not run: {error}") from error
-    folders = list(facts["folders"])
     folders.append(str(Path(os.path.realpath(executable)).parents[1]))
-    # ourselves: functions that a notebook sends may need the package they were made with, however it is installed
+    # ourselves: functions that a notebook sends may need the package, however it is installed
     folders.append(str(Path(__file__).parents[3]))
     found: list[str] = []
     for folder in folders:

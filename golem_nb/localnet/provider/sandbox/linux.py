@@ -52,7 +52,7 @@ _SYS_CLONE = 56 if _X86 else 220
 _SYS_PIVOT_ROOT = 155 if _X86 else 41
 _SYS_MOUNT_SETATTR = 442
 
-#: What root inside the sandbox keeps: what a package manager or a server needs over its own files and network.
+#: What root inside the sandbox keeps: what a package manager or a server needs over its own files.
 #: Not SYS_ADMIN (mounts: could make a read-only bind writable), nor SYS_PTRACE (the first process).
 KEPT_CAPABILITIES: Final = (
     0,  # CHOWN
@@ -86,10 +86,10 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def clone_into_namespaces() -> int:
-    """Fork into new user, mount, pid, network, ipc and uts namespaces; return 0 in the child, its pid in the parent.
+    """Fork into new user, mount, pid, network, ipc and uts namespaces; return as `os.fork` does.
 
-    The child is the first process of its pid namespace, and has all capabilities in its user namespace, but no
-    user id there until the parent has written its maps.
+    The child is the first process of its pid namespace, and has all capabilities in its user namespace, but
+    no user id there until the parent has written its maps.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def read_only(path: str) -> None:
 
 
 def pivot_root() -> None:
-    """Make the current directory (a mount point) the root; the old one stays reachable as the current directory."""
+    """Make the current directory (a mount point) the root; the old one is the current directory then."""
     _check(_libc.syscall(_SYS_PIVOT_ROOT, b".", b"."), "pivot_root")
 
 

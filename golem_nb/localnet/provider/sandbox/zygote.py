@@ -1,18 +1,20 @@
+# ruff: noqa: PTH101, PTH103, PTH123, PTH211
+# plain calls: they are the ones that a fork makes hundreds of
 """The process that makes sandboxes: it has imported what their first processes need, and forks them.
 
-A new interpreter for each sandbox would cost some 15 ms and 8 MiB; a fork costs a few. It has one thread and is
-started once by the provider agent, by `bootstrap`, without importing the rest of the package.
+A new interpreter for each sandbox would cost some 15 ms and 8 MiB; a fork costs a few. It has one thread and
+is started once by the provider agent, by `bootstrap`, without importing the rest of the package.
 
 Requests are JSON on a SOCK_SEQPACKET socket with the sandbox's control socket beside it: {"n", spec fields…}
--> {"n", "pid"} or {"n", "error"}. When a sandbox's first process has ended: {"gone": pid}. When the socket closes
-it ends, and all sandboxes with it.
+-> {"n", "pid"} or {"n", "error"}. When a sandbox's first process has ended: {"gone": pid}. When the socket
+closes it ends, and all sandboxes with it.
 
 The spec of a sandbox
 ---------------------
 isolate
     Namespaces, or a plain process.
 root, dirs, links, files
-    The folder that becomes its root, and what is made in it; `owned` are the paths given to the sandbox's user.
+    The folder that becomes its root, and what is made in it; `owned` are the paths given to its user.
 binds, devices
     [source, target] mounts; binds are read-only.
 uid, uid_count
@@ -45,7 +47,7 @@ def bootstrap() -> str:
     project, and a fork must be small.
     """
     here = Path(__file__).parent
-    names = "golem_nb.localnet.provider.sandbox".split(".")
+    names = ["golem_nb", "localnet", "provider", "sandbox"]
     folders = [
         str(here.parents[len(names) - 2 - i]) if i < len(names) - 1 else str(here) for i in range(len(names))
     ]
