@@ -44,11 +44,14 @@ class HeldAgreement:
         The agreement itself.
     ended
         Why it has ended, or None while it is in force.
+    kept
+        Whether it is to outlive the engine: its activity was suspended.
     """
 
     def __init__(self, agreement: Agreement) -> None:
         self.agreement = agreement
         self.ended: str | None = None
+        self.kept = False
         self._scopes: set[asyncio.Timeout] = set()
 
     @property
@@ -120,6 +123,13 @@ class AgreementPool:
         finally:
             self.waiting -= 1
 
+    def adopt(self, agreement: Agreement) -> HeldAgreement:
+        """Take up an agreement in force that another engine has made."""
+        held = HeldAgreement(agreement)
+        self._held[agreement.id] = held
+        self._engine.payments.agreement_confirmed(self._job, held)
+        return held
+
     async def release(self, held: HeldAgreement, *, reuse: bool) -> None:
         """Give an agreement back: for another worker, or to be ended as cancelled."""
         if held.ended is not None:
@@ -145,9 +155,9 @@ class AgreementPool:
         self._ended(held, reason)
 
     async def terminate_all(self, reason: Mapping[str, Any]) -> None:
-        """End whatever is still in force, all at once."""
+        """End whatever is still in force and not kept, all at once."""
         async with asyncio.TaskGroup() as group:
-            for held in list(self._held.values()):
+            for held in [held for held in self._held.values() if not held.kept]:
                 group.create_task(self.terminate(held, reason), name=f"terminate {held.agreement.id}")
 
     def on_terminated(self, agreement_id: AgreementId, reason: Mapping[str, Any] | None) -> bool:
@@ -221,9 +231,7 @@ class AgreementPool:
             if agreement is not None:
                 self._job.clean_up(self._withdraw(agreement))
             raise
-        held = HeldAgreement(agreement)
-        self._held[agreement.id] = held
-        self._engine.payments.agreement_confirmed(self._job, held)
+        held = self.adopt(agreement)
         self._job.emit(AgreementConfirmed, agreement=agreement)
         self._job.negotiation.spent(proposal)
         return held

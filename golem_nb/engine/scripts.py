@@ -71,6 +71,8 @@ class ScriptRunner:
         self._activity = activity
         self._held = held
         self._emit = emit
+        #: How many scripts are being executed.
+        self.executing = 0
         self._collect = self._stream if stream_output else self._poll
 
     async def run(self, scripts: Scripts) -> None:
@@ -141,6 +143,7 @@ class ScriptRunner:
         loop = asyncio.get_running_loop()
         deadline = None if script.timeout is None else loop.time() + script.timeout.total_seconds()
         scope = asyncio.timeout_at(deadline)
+        self.executing += 1
         try:
             async with scope:
                 self._held.watch(scope)
@@ -162,6 +165,8 @@ class ScriptRunner:
             if reason is error:
                 raise
             raise reason from error
+        finally:
+            self.executing -= 1
         self._emit(ScriptFinished, script=script)
         return script.results
 

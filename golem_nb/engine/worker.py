@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.ctx import WorkContext
@@ -53,7 +53,7 @@ class Worker:
         self._job = job
         self._engine = job.engine
         self._held = held
-        self._activity: Activity
+        self.activity: Activity
 
     async def run(self, scripts: Callable[[WorkContext], Scripts]) -> None:
         """Create the activity, run the scripts on it, and let it be ended in the background.
@@ -65,24 +65,45 @@ class Worker:
         Exception
             What the scripts have failed with; the agreement is given up.
         """
-        job, held = self._job, self._held
-        job.emit(WorkerStarted, agreement=held.agreement)
-        self._activity = await self._create()
+        context, runner = await self.begin()
         failed = True
         try:
-            context = WorkContext(self._activity, held.agreement, self._engine.storage, self.emit)
-            runner = ScriptRunner(self._activity, held, self.emit, stream_output=self._engine.stream_output)
             await runner.run(scripts(context))
             failed = False
         finally:
-            self.emit(WorkerFinished, exc_info=sys.exc_info() if failed else None)
-            job.clean_up(self._close(self._activity, reuse=not failed))
+            self.finish(sys.exc_info()[1] if failed else None)
+            self._job.clean_up(self._close(self.activity, reuse=not failed))
+
+    async def begin(self, activity: Activity | None = None) -> tuple[WorkContext, ScriptRunner]:
+        """Create the activity, or take up one that is there, and return what scripts are run with.
+
+        `finish` must follow, and then `end` unless the activity is to go on.
+
+        Raises
+        ------
+        ApiError
+            The provider could not create the activity; the agreement is given up.
+        """
+        self._job.emit(WorkerStarted, agreement=self._held.agreement)
+        self.activity = await self._create() if activity is None else activity
+        context = WorkContext(self.activity, self._held.agreement, self._engine.storage, self.emit)
+        runner = ScriptRunner(self.activity, self._held, self.emit, stream_output=self._engine.stream_output)
+        return context, runner
+
+    def finish(self, error: BaseException | None) -> None:
+        """Note that no script will follow."""
+        exc_info = None if error is None else (type(error), error, error.__traceback__)
+        self.emit(WorkerFinished, exc_info=exc_info)
+
+    def end(self, reason: Mapping[str, Any]) -> None:
+        """Let the activity, and then the agreement with `reason`, be ended in the background."""
+        self._job.clean_up(self._end(reason))
 
     def emit(self, event_class: type[Event], **fields: Any) -> Event:
         """Emit an event of this activity; `fields` are what it has beyond the activity's."""
         event: Event
         if issubclass(event_class, ActivityEvent):
-            event = event_class(self._job, self._held.agreement, self._activity, **fields)
+            event = event_class(self._job, self._held.agreement, self.activity, **fields)
         elif issubclass(event_class, AgreementEvent):
             event = event_class(self._job, self._held.agreement, **fields)
         elif issubclass(event_class, JobEvent):
@@ -128,6 +149,15 @@ class Worker:
         if reuse:
             # agreements of several activities need not wait for the end of one to begin the next
             await self._job.agreements.release(self._held, reuse=True)
+        await self._destroy(activity)
+        if not reuse:
+            await self._job.agreements.release(self._held, reuse=False)
+
+    async def _end(self, reason: Mapping[str, Any]) -> None:
+        await self._destroy(self.activity)
+        await self._job.agreements.terminate(self._held, reason)
+
+    async def _destroy(self, activity: Activity) -> None:
         reachable = True
         try:
             async with step(self._engine.journal, "destroy_activity", activity_id=activity.id):
@@ -138,5 +168,3 @@ class Worker:
                 "Activity %s on %s could not be ended: %s", activity.id, self._held.provider, error
             )
         self._engine.payments.activity_ended(self._held.agreement.id, activity, reachable=reachable)
-        if not reuse:
-            await self._job.agreements.release(self._held, reuse=False)
