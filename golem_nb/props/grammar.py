@@ -27,8 +27,8 @@ _GROUPS = ("&", "|", "!")
 _SEPARATOR = "\n\t"
 _KEY = re.compile(r"[^\s()=<>*\"\\&|!\x00-\x1f][^\s()=<>*\"\\\x00-\x1f]*\Z")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
-_GROUP = re.compile(r"\(\s*[&|!]?\s*(?=[()])")
-_CLAUSE = re.compile(r"\s*[^\s()=<>*&|][^()=<>*]*(>=|<=|=|>|<)[^)]*\Z")
+_GROUP = re.compile(r"\(\s*([&|!])(?=\s*[()])")
+_CLAUSE = re.compile(r"\(\s*(?:[^\s()=<>*&|!][^\s()=<>*]*(?<!!)(?:>=|<=|=|>|<)(?! )[^)]*)?\)")
 
 
 def clause(key: str, operator: str, value: object) -> str:
@@ -115,39 +115,40 @@ def check_operator(key: str, operator: object) -> None:
 def check_constraint(text: object) -> str:
     """Return a constraint that somebody wrote by hand, or raise `ConstraintException` where it is not one.
 
-    The daemon takes a demand with a broken constraint without complaint, and then never finds an offer.
+    The daemon takes a demand with a broken constraint without complaint, and then never finds an offer, or
+    leaves out what stands behind the first parenthesis that is closed.
     """
     if not isinstance(text, str):
         raise ConstraintException(f"A constraint is text, e.g. '(golem.runtime.name=vm)', not {shown(text)}.")
-    depth, position, end = 0, 0, len(text)
-    while position < end:
-        char = text[position]
-        if char.isspace():
+    # For each group that is open, its operator and the number of its members so far.
+    groups: list[list[Any]] = [["", 0]]
+    position = 0
+    while position < len(text):
+        operator, members = groups[-1]
+        if text[position].isspace():
             position += 1
-        elif char == "(":
-            group = _GROUP.match(text, position)
-            if group:
-                depth += 1
-                position = group.end()
-                continue
-            close = text.find(")", position)
-            if close < 0 or not _CLAUSE.match(text[position + 1 : close]):
-                raise ConstraintException(_broken(text, position))
-            position = close + 1
-        elif char == ")" and depth:
-            depth -= 1
+        elif text[position] == ")" and len(groups) > 1 and (operator != "!" or members == 1):
+            groups.pop()
             position += 1
         else:
-            raise ConstraintException(_broken(text, position))
-    if depth or not text.strip():
-        raise ConstraintException(_broken(text, end))
+            is_one_too_many = operator in ("", "!") and members == 1
+            opening = _GROUP.match(text, position)
+            found = opening or _CLAUSE.match(text, position)
+            if found is None or is_one_too_many:
+                raise ConstraintException(_broken(text, position))
+            groups[-1][1] += 1
+            if opening:
+                groups.append([opening[1], 0])
+            position = found.end()
+    if len(groups) > 1 or groups[0][1] != 1:
+        raise ConstraintException(_broken(text, position))
     return text
 
 
 def _broken(text: str, position: int) -> str:
     return (
         f"{shown(text)} is not a constraint (at character {position + 1}): write (key=value), (key>=value),"
-        " (&A B), (|A B) or (!A), with each parenthesis closed."
+        " (&A B), (|A B) or (!A), with each parenthesis closed and no space around operators."
     )
 
 
