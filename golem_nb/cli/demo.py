@@ -151,8 +151,8 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
             golem = Golem(
                 budget=BUDGET,
                 api_config=network.api_config,
-                subnet_tag=network.subnet,
-                payment_network=network.payment_network,
+                subnet_tag=network.env["YAGNA_SUBNET"],
+                payment_network=network.env["YAGNA_PAYMENT_NETWORK"],
                 event_consumer=Lanes(progress, FRAMES, tally),
             )
             begun = time.monotonic()
