@@ -404,8 +404,7 @@ class SandboxHost:
         self._layouts: dict[Image, asyncio.Task[Layout]] = {}
         self._channel: _Channel | None = None
         self._zygote: subprocess.Popen[bytes] | None = None
-        self._pids: set[int] = set()
-        self._gone: dict[int, asyncio.Future[None]] = {}
+        self._public: Path | None = None
 
     async def start(self) -> None:
         """Start the zygote and find out what works.
@@ -434,11 +433,7 @@ class SandboxHost:
         await self._probe()
 
     def _message(self, message: dict[str, Any]) -> None:
-        if "gone" in message:
-            pid = message["gone"]
-            self._pids.discard(pid)
-            if waiting := self._gone.pop(pid, None):
-                waiting.set_result(None)
+        logger.debug("zygote: %s", message)
 
     async def _probe(self) -> None:
         problem = ""
@@ -463,6 +458,9 @@ class SandboxHost:
             )
         else:
             self.warnings.append("sandboxes are switched off: commands see this machine's files and network")
+        if self.uid is not None:  # the user that commands run as must reach their folders
+            self.folder = self._public = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "golem-nb-"))
+            self._public.chmod(0o711)
         await self._try(0)
 
     async def _try(self, taps: int) -> None:
@@ -588,9 +586,8 @@ class SandboxHost:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sandbox = Sandbox(folder, layout, ours, spec["isolate"])
         try:
-            answer, _ = await self._channel.ask(spec, [theirs.fileno()])
+            await self._channel.ask(spec, [theirs.fileno()])
             theirs.close()
-            self._pids.add(answer["pid"])
             async with asyncio.timeout(_ANSWER_TIMEOUT):
                 soft = await sandbox.ready
         except BaseException as error:
@@ -614,6 +611,8 @@ class SandboxHost:
             except subprocess.TimeoutExpired:
                 self._zygote.kill()
                 await asyncio.to_thread(self._zygote.wait)
+        if self._public is not None:
+            await asyncio.to_thread(remove_folder, self._public)
         for task in self._layouts.values():
             task.cancel()
         await asyncio.gather(*self._layouts.values(), return_exceptions=True)

@@ -6,8 +6,8 @@ A new interpreter for each sandbox would cost some 15 ms and 8 MiB; a fork costs
 is started once by the provider agent, by `bootstrap`, without importing the rest of the package.
 
 Requests are JSON on a SOCK_SEQPACKET socket with the sandbox's control socket beside it: {"n", spec fields…}
--> {"n", "pid"} or {"n", "error"}. When a sandbox's first process has ended: {"gone": pid}. When the socket
-closes it ends, and all sandboxes with it.
+-> {"n", "pid"} or {"n", "error"}. When the socket closes it ends, and all
+sandboxes with it.
 
 The spec of a sandbox
 ---------------------
@@ -128,8 +128,8 @@ class _Zygote:
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                first.send(self.control, {"gone": pid})
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
 
 def _skeleton(spec: dict[str, Any]) -> None:
