@@ -24,7 +24,7 @@ import attrs
 
 from golem_nb.exceptions import GolemError
 
-__all__ = ["NETWORKS", "Chain", "ChainNetwork", "Transfer"]
+__all__ = ["FAUCET", "NETWORKS", "Chain", "ChainNetwork", "Transfer"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,11 @@ _ZERO: Final = "0x" + "00" * 32
 _BLOOM: Final = "0x" + "00" * 256
 _BASE_FEE: Final = 7
 _GAS: Final = {"plain": 21_000, "token": 51_000}
-#: What the token's `create()`, the faucet of Golem's test networks, mints.
+#: The contract whose `create()` mints tGLM for the caller, as on Golem's test networks.
+FAUCET: Final = "0xfacefacefacefacefacefacefacefacefaceface"
 _MINTED: Final = 1_000 * _WEI
+#: The chain's currency that every account has: fees are none of the things to be tested.
+_GAS_GIVEN: Final = 10 * _WEI
 _MAX_RAW: Final = 64 << 10
 
 # keccak256("Transfer(address,address,uint256)")
@@ -175,12 +178,10 @@ class Chain:
             for sender, recipient, amount in transaction.transfers
         ]
 
-    def fund(self, network: str, address: str, tokens: Decimal, gas: Decimal) -> None:
-        """Give an account tokens and the chain's currency, out of nothing."""
-        self._commit(
-            self._ledger(network),
-            {"fund": address.lower(), "tokens": str(int(tokens * _WEI)), "gas": str(int(gas * _WEI))},
-        )
+    def fund(self, network: str, address: str, tokens: Decimal) -> None:
+        """Give an account tokens, out of nothing."""
+        record = {"fund": _address(address), "tokens": str(int(tokens * _WEI))}
+        self._commit(self._ledger(network), record)
 
     async def answer(self, network: str, body: Any) -> Any:
         """Answer a JSON-RPC request or batch.
@@ -246,7 +247,8 @@ class _Ledger:
     def __init__(self, network: ChainNetwork) -> None:
         self.network = network
         self.tokens: dict[str, int] = {}
-        self.gas: dict[str, int] = {}
+        # of the chain's own currency; everybody begins with _GAS_GIVEN
+        self._spent: dict[str, int] = {}
         self.nonces: dict[str, int] = {}
         self.transactions: dict[str, _Transaction] = {}
         self._methods: dict[str, Callable[[list[Any]], Any]] = {
@@ -255,7 +257,7 @@ class _Ledger:
             "eth_blockNumber": lambda _: hex(_now_block()),
             "eth_getBlockByNumber": lambda p: self._block(_block_number(p[0])),
             "eth_getBlockByHash": lambda p: self._block_by_hash(p[0]),
-            "eth_getBalance": lambda p: hex(self.gas.get(_address(p[0]), 0)),
+            "eth_getBalance": lambda p: hex(self._gas(_address(p[0]))),
             "eth_getTransactionCount": lambda p: hex(self.nonces.get(_address(p[0]), 0)),
             "eth_gasPrice": lambda _: hex(1_000),
             "eth_maxPriorityFeePerGas": lambda _: hex(1_000),
@@ -271,6 +273,9 @@ class _Ledger:
         if function is None:
             raise RpcError(f"the method {method[:100]} does not exist/is not available", -32601)
         return function(parameters)
+
+    def _gas(self, address: str) -> int:
+        return _GAS_GIVEN - self._spent.get(address, 0)
 
     # -- changes ------------------------------------------------------------------------------------------
 
@@ -288,7 +293,7 @@ class _Ledger:
         transfers, _ = self._effects(sender, recipient, data)
         used = _GAS["token"] if data else _GAS["plain"]
         fee = used * min(fields["maxFeePerGas"], fields["maxPriorityFeePerGas"] + _BASE_FEE)
-        if self.gas.get(sender, 0) < fee + fields["value"]:
+        if self._gas(sender) < fee + fields["value"]:
             raise RpcError("insufficient funds for gas * price + value")
         if fields["gas"] < used:
             raise RpcError("intrinsic gas too low")
@@ -312,15 +317,15 @@ class _Ledger:
         if "fund" in record:
             account = record["fund"]
             self.tokens[account] = self.tokens.get(account, 0) + int(record["tokens"])
-            self.gas[account] = self.gas.get(account, 0) + int(record["gas"])
             return
         record["transfers"] = tuple((sender, to, int(amount)) for sender, to, amount in record["transfers"])
         transaction = _Transaction(**record)
         sender = transaction.sender
         self.transactions[transaction.hash] = transaction
         self.nonces[sender] = transaction.nonce + 1
-        self.gas[sender] -= transaction.gas_used * transaction.gas_price + transaction.value
-        self.gas[transaction.recipient] = self.gas.get(transaction.recipient, 0) + transaction.value
+        cost = transaction.gas_used * transaction.gas_price + transaction.value
+        self._spent[sender] = self._spent.get(sender, 0) + cost
+        self._spent[transaction.recipient] = self._spent.get(transaction.recipient, 0) - transaction.value
         for source, target, amount in transaction.transfers:
             if source != _mint():
                 self.tokens[source] -= amount
@@ -328,6 +333,8 @@ class _Ledger:
 
     def _effects(self, sender: str, to: str, data: bytes) -> tuple[list[tuple[str, str, int]], bytes]:
         """Return the transfers that a call makes, and what it returns."""
+        if to == FAUCET and data[:4] == _CREATE:
+            return [(_mint(), sender, _MINTED)], b""
         if to != self.network.token:
             if data:
                 raise RpcError("execution reverted: no such contract on the development chain")
@@ -346,8 +353,6 @@ class _Ledger:
             if self.tokens.get(sender, 0) < number(1):
                 raise RpcError("execution reverted: ERC20: transfer amount exceeds balance")
             return [(sender, account(0), number(1))], (1).to_bytes(32, "big")
-        if method == _CREATE:
-            return [(_mint(), sender, _MINTED)], b""
         if method == _ALLOWANCE:
             return [], (2**255).to_bytes(32, "big")
         if method == _APPROVE:

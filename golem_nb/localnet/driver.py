@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from golem_nb.localnet.chain import NETWORKS
+from golem_nb.localnet.chain import FAUCET, NETWORKS
 
 __all__ = ["FILE_NAME", "driver_configuration"]
 
 #: The daemon reads it from its data folder in place of its built-in configuration.
 FILE_NAME: Final = "config-payments.toml"
 
+# The faucet of the chain's currency must be named but is never asked: every account has enough of it.
 # Timers in seconds, quick: a test waits for its payment. The driver looks for work on its own account only.
 _ENGINE: Final = """\
 [engine]
@@ -36,6 +37,9 @@ priority-fee = 0.000001
 max-fee-per-gas = 20.0
 transaction-timeout = 100
 token = {{ address = "{token}", symbol = "tGLM" }}
+mint-contract = {{ address = "{faucet}", max-glm-allowed = 400 }}
+faucet-client = {{ max-eth-allowed = 0.01, faucet-srv = "_no", faucet-srv-port = 1, \
+faucet-host = "127.0.0.1", faucet-lookup-domain = "localhost" }}
 confirmation-blocks = 0
 
 [[chain.{name}.rpc-endpoints]]
@@ -56,6 +60,7 @@ def driver_configuration(url: str) -> str:
             title=network.name.capitalize(),
             chain_id=network.chain_id,
             token=network.token,
+            faucet=FAUCET,
             url=url,
         )
         for network in NETWORKS.values()

@@ -74,15 +74,9 @@ class ChainView:
             for row in rows
         ]
 
-    async def fund(
-        self,
-        address: str,
-        tokens: Decimal | int = 1000,
-        gas: Decimal | int = 10,
-        network: str = "hoodi",
-    ) -> None:
-        """Give an account tGLM, and tETH for the fees of its transactions."""
-        await self._control("fund", network=network, address=address, tokens=str(tokens), gas=str(gas))
+    async def fund(self, address: str, tokens: Decimal | int = 1000, network: str = "hoodi") -> None:
+        """Give an account tGLM, out of nothing."""
+        await self._control("fund", network=network, address=address, tokens=str(tokens))
 
 
 class LocalProvider:

@@ -59,8 +59,8 @@ _AGENT_TIMEOUT: Final = 30.0
 _END_TIMEOUT: Final = 15.0
 _SETTLED_TIMEOUT: Final = 3.0
 _LIVE: Final = ("Pending", "Approved")
-#: tGLM and ETH that the requestor finds in its account.
-_GIFT: Final = (Decimal(1000), Decimal(10))
+#: tGLM that the requestor finds in its account.
+_GIFT: Final = Decimal(1000)
 _COMMANDS_AT_ONCE: Final = 4
 #: The daemon pays what is due within this many seconds at the next batch; it refuses 5 s and less.
 _EXTRA: Final = 6.0
@@ -200,7 +200,7 @@ class Supervisor:
         me = daemon.node_id
         for network in NETWORKS:
             if not self._chain.knows(network, me):
-                self._chain.fund(network, me, *_GIFT)
+                self._chain.fund(network, me, _GIFT)
             await daemon.commands.payment_init(network, sender=True)
             await daemon.commands.set_payment_cycle(network, me, self._settings.payment_interval, _EXTRA)
         self._step("requestor's accounts")
@@ -357,12 +357,7 @@ class Supervisor:
                 for item in self._chain.transfers(arguments["network"])
             ]
         if command == "fund":
-            self._chain.fund(
-                arguments["network"],
-                arguments["address"],
-                Decimal(arguments["tokens"]),
-                Decimal(arguments["gas"]),
-            )
+            self._chain.fund(arguments["network"], arguments["address"], Decimal(arguments["tokens"]))
             return None
         if command == "add_image":
             image = self._registry.add(arguments["tag"], Path(arguments["folder"]))
@@ -551,6 +546,8 @@ def _reason(error: BaseException) -> str:
 def main() -> NoReturn:
     """Read the settings from the first line of standard input and run the network."""
     settings = Settings.from_json(json.loads(sys.stdin.buffer.readline()))
+    # the chain imports and computes in a thread; the hub's loop must get its turn in less than the usual 5 ms
+    sys.setswitchinterval(0.0005)
     sys.exit(asyncio.run(_main(settings)))
 
 

@@ -123,7 +123,7 @@ class Commands:
                 await process.wait()
         text = output.decode(errors="replace")
         if process.returncode != 0:
-            raise NodeCommandError(shown, (complaint.decode(errors="replace") or text).strip()[-500:])
+            raise NodeCommandError(shown, _reason(complaint.decode(errors="replace") or text))
         try:
             return json.loads(text) if text.strip() else None
         except ValueError as error:
@@ -201,3 +201,9 @@ class Commands:
             "payment", "process", "set", "--account", account, "--network", network,
             "--interval", f"{interval:g}s", "--payout", f"{extra:g}s",
         )  # fmt: skip
+
+
+def _reason(complaint: str) -> str:
+    """What the command said in the end, without the stack that follows it and the log that precedes it."""
+    text = complaint.partition("Stack backtrace:")[0].strip()
+    return text.rpartition("error details: ")[2][-500:] or "it did not say why"
