@@ -7,9 +7,9 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,8 @@ from golem_nb.engine import Engine, NullJournal
 from golem_nb.engine.dispatcher import EventDispatcher
 from golem_nb.events import Event, ExecutionInterrupted, ShutdownFinished
 from golem_nb.executor import Executor
-from golem_nb.log import log_event_repr, log_summary
+from golem_nb.log import get_logger, log_event_repr, log_summary
+from golem_nb.rest.errors import ApiError
 from golem_nb.strategy import default_strategy
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
     from golem_nb.executor import Task
     from golem_nb.executor.executor import WorkerFunction
     from golem_nb.executor.queue import TaskSource
+    from golem_nb.network import Network, NetworkSerialization
     from golem_nb.payload import Payload
+    from golem_nb.services import Cluster, Service, ServiceSerialization, ServiceType
     from golem_nb.strategy import BaseMarketStrategy
 
 __all__ = ["Golem"]
+
+logger = get_logger(__name__)
 
 D = TypeVar("D")
 R = TypeVar("R")
@@ -125,6 +130,8 @@ class Golem:
         self._dispatcher = EventDispatcher()
         self._engine: Engine | None = None
         self._journal: Journal = NullJournal()
+        self._clusters: list[Cluster[Any]] = []
+        self._networks: list[Network] = []
         if strategy is None:
             strategy = default_strategy()
             self.add_event_consumer(strategy.on_event)
@@ -232,6 +239,7 @@ class Golem:
             api_config=self._api_config,
             journal=self._journal,
         )
+        self._engine.last_words = self._remove_networks
         self._dispatcher.start()
         try:
             await self._engine.start()
@@ -239,15 +247,23 @@ class Golem:
             await self._stop(wait_for_payments=False, exc_info=sys.exc_info())
             raise
 
-    async def stop(self, wait_for_payments: bool = True) -> None:
+    async def stop(self, wait_for_payments: bool = True) -> list[ServiceSerialization]:
         """End all jobs, pay what is owed, release the rest; does nothing if it is not running.
+
+        Suspended services go on, with the reservation of the budget, until they are resumed or their
+        agreements expire.
 
         Parameters
         ----------
         wait_for_payments
             Wait for the invoices of what was used, half a minute at most.
+
+        Returns
+        -------
+        list
+            Handles of the suspended services, JSON data for `resume_service`; empty where there are none.
         """
-        await self._stop(wait_for_payments=wait_for_payments, exc_info=(None, None, None))
+        return await self._stop(wait_for_payments=wait_for_payments, exc_info=(None, None, None))
 
     async def __aenter__(self) -> Golem:
         await self.start()
@@ -309,6 +325,174 @@ class Golem:
             async for task in tasks:
                 yield task
 
+    async def run_service(
+        self,
+        service_class: type[ServiceType],
+        num_instances: int | None = None,
+        instance_params: Iterable[Mapping[str, Any]] | None = None,
+        payload: Payload | None = None,
+        expiration: datetime | None = None,
+        network: Network | None = None,
+        network_addresses: Sequence[str] | None = None,
+    ) -> Cluster[ServiceType]:
+        """Run a number of instances of a service represented by a given `Service` subclass.
+
+        Parameters
+        ----------
+        service_class
+            What is run.
+        num_instances
+            How many; as many as there are `instance_params`, or one. With fewer than one the cluster is
+            empty.
+        instance_params
+            Keyword arguments for the ``__init__`` of consecutive instances.
+        payload
+            What the providers must offer; by default what ``service_class.get_payload()`` returns.
+        expiration
+            When the agreements expire; in three hours by default.
+        network
+            VPN to attach the instances to.
+        network_addresses
+            Addresses of consecutive instances in the network; those for which none is given get the next
+            free one.
+
+        Returns
+        -------
+        Cluster
+            Its instances are being started.
+
+        Raises
+        ------
+        ValueError
+            There is no payload, or two different ones; fewer `instance_params` than instances; or addresses
+            without a network.
+        NetworkError
+            An address makes no sense, is outside of the network or taken, or there is none left.
+        RuntimeError
+            The engine is not running.
+
+        Examples
+        --------
+        ::
+
+            cluster = await golem.run_service(DateService, num_instances=2)
+            while not all(s.state == ServiceState.running for s in cluster.instances):
+                await asyncio.sleep(1)
+        """
+        from golem_nb.services import Cluster  # loaded only by those who have services
+
+        engine = self._running()
+        if network_addresses and network is None:
+            raise ValueError("`network_addresses` provided without a `network`.")
+        payload = await _payload(service_class, payload)
+        cluster = Cluster(engine, service_class, payload, expiration, network)
+        cluster.spawn_instances(num_instances, instance_params, network_addresses)
+        self._clusters.append(cluster)
+        return cluster
+
+    async def resume_service(
+        self,
+        service_class: type[ServiceType],
+        instances: Sequence[ServiceSerialization],
+        payload: Payload | None = None,
+        expiration: datetime | None = None,
+        network: Network | None = None,
+        instance_params: Iterable[Mapping[str, Any]] | None = None,
+    ) -> Cluster[ServiceType]:
+        """Take up suspended instances, possibly of another process, on their activities.
+
+        The reservation that was kept for them is released, since this Golem's budget pays for them now: take
+        up all that one Golem has left at once.
+
+        Parameters
+        ----------
+        service_class
+            What they are.
+        instances
+            Their handles, from `stop` or `Service.serialize`.
+        payload
+            What providers must offer on which instances are restarted; by default what
+            ``service_class.get_payload()`` returns.
+        expiration
+            When new agreements expire; by default when the old ones do.
+        network
+            Their network, from `resume_network`.
+        instance_params
+            Keyword arguments for the ``__init__`` of each.
+
+        Raises
+        ------
+        ServiceResumeError
+            An agreement or an activity has ended in the meantime. Nothing was resumed then.
+        """
+        from golem_nb.services import Cluster  # loaded only by those who have services
+
+        engine = self._running()
+        if not instances:
+            raise ValueError("There are no instances to resume")
+        if expiration is None:
+            expiration = max(datetime.fromisoformat(handle["expiration"]) for handle in instances)
+        payload = await _payload(service_class, payload)
+        cluster = Cluster(engine, service_class, payload, expiration, network)
+        await cluster.resume_instances(instances, instance_params)
+        self._clusters.append(cluster)
+        return cluster
+
+    async def create_network(
+        self,
+        ip: str,
+        owner_ip: str | None = None,
+        mask: str | None = None,
+        gateway: str | None = None,
+    ) -> Network:
+        """Create a VPN inside Golem network.
+
+        It is removed when it is left as a context manager, or when this Golem is stopped.
+
+        Parameters
+        ----------
+        ip
+            Address of the network, IPv4. May contain a netmask, e.g. ``"192.168.0.0/24"``.
+        owner_ip
+            The desired address of the requestor within the network; the first one by default.
+        mask
+            Netmask, only if it is not part of `ip`.
+        gateway
+            Address of the gateway within the network.
+
+        Raises
+        ------
+        NetworkError
+            An address makes no sense, is not one of the network, or is taken.
+        RuntimeError
+            The engine is not running.
+        """
+        from golem_nb.network import Network  # loaded only by those who have networks
+
+        engine = self._running()
+        network = await Network.create(engine.net, ip, engine.node_id, owner_ip, mask, gateway)
+        self._networks.append(network)
+        return network
+
+    async def resume_network(self, network: NetworkSerialization) -> Network:
+        """Take up the network of suspended services.
+
+        Parameters
+        ----------
+        network
+            From `Network.serialize`, or the ``"network"`` of a service's handle.
+
+        Raises
+        ------
+        NotFoundError
+            The daemon does not know it any more.
+        """
+        from golem_nb.network import Network  # loaded only by those who have networks
+
+        resumed = await Network.deserialize(self._running().net, network)
+        self._networks.append(resumed)
+        return resumed
+
     def _running(self) -> Engine:
         if self._engine is None:
             raise RuntimeError(
@@ -316,14 +500,15 @@ class Golem:
             )
         return self._engine
 
-    async def _stop(self, *, wait_for_payments: bool, exc_info: Any) -> None:
+    async def _stop(self, *, wait_for_payments: bool, exc_info: Any) -> list[ServiceSerialization]:
         engine = self._engine
         if engine is None:
-            return
+            return []
         try:
             if exc_info[1] is not None:
                 self._dispatcher.emit(ExecutionInterrupted(exc_info=exc_info))
             await engine.stop(wait_for_payments)
+            suspended = [handle for cluster in self._clusters for handle in cluster.suspended()]
         except asyncio.CancelledError:
             # the waiting was cancelled, not the engine: it goes on ending things, and may be waited for again
             raise
@@ -335,7 +520,47 @@ class Golem:
         else:
             self._dispatcher.emit(ShutdownFinished())
         self._engine = None
+        self._clusters.clear()
         await self._dispatcher.stop()
+        return suspended
+
+    async def _remove_networks(self) -> None:
+        """Remove what networks are left, but for those of suspended services."""
+        kept = {
+            service.network
+            for cluster in self._clusters
+            for service in cluster.instances
+            if service.network_node is not None
+        }
+        for network in self._networks:
+            if network not in kept:
+                try:
+                    await network.remove()
+                except ApiError as error:
+                    logger.warning("%r could not be removed: %s", network, error)
+        self._networks.clear()
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
+
+
+async def _payload(service_class: type[Service], payload: Payload | None) -> Payload:
+    """The payload of a service: the one that was given, or its own."""
+    # what the helpers of `vm` return may be given without `await`
+    own: Payload | None = await _awaited(await service_class.get_payload())
+    given: Payload | None = await _awaited(payload)
+    name = service_class.__name__
+    chosen = own if given is None else given
+    if chosen is None:
+        raise ValueError(
+            f"No payload returned from {name}.get_payload() nor given in the `payload` argument."
+        )
+    if own is not None and own != chosen:
+        raise ValueError(
+            f"The `payload` argument is not what {name}.get_payload() returns: leave one of them out."
+        )
+    return chosen
 
 
 def _amount(budget: float | Decimal) -> Decimal:

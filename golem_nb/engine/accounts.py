@@ -80,7 +80,7 @@ class AgreementAccount:
     @property
     def owes(self) -> bool:
         """Whether an invoice is still to come, or to be dealt with."""
-        return bool(self.activities) and not self.settled
+        return bool(self.activities) and not self.settled and (self.ended or not self.held.kept)
 
     @property
     def accepted(self) -> Decimal:

@@ -59,6 +59,11 @@ class BudgetAllocation:
         self.allocation: Allocation
         self._expires = datetime.now(UTC)
 
+    @property
+    def expires(self) -> datetime:
+        """When the reservation ends by itself, if nobody extends it."""
+        return self._expires
+
     async def open(self) -> None:
         """Reserve the budget.
 
@@ -107,8 +112,22 @@ class BudgetAllocation:
             except ApiError as error:
                 logger.warning("The allocation could not be extended, which will be tried again: %s", error)
 
-    async def close(self) -> None:
-        """Release what is left of the budget; logs what keeps it from being released."""
+    async def close(self, *, keep: bool = False) -> None:
+        """Release what is left of the budget; logs what keeps it from being released.
+
+        Parameters
+        ----------
+        keep
+            Something goes on that has to be paid: let the reservation end by itself.
+        """
+        if keep:
+            logger.warning(
+                "Allocation %s of %s GLM stays until %s, for what was suspended",
+                self.allocation.id,
+                self.budget,
+                self._expires,
+            )
+            return
         try:
             async with step(self._journal, "release_allocation", allocation_id=self.allocation.id):
                 await self.allocation.release()

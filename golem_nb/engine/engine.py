@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.engine.allocation import BudgetAllocation
 from golem_nb.engine.errors import EngineStoppedError
 from golem_nb.engine.job import Job
+from golem_nb.engine.networks import JournaledNet
 from golem_nb.engine.payments import Payments
 from golem_nb.events import Event
 from golem_nb.log import get_logger
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from golem_nb.config import ApiConfig
+    from golem_nb.engine.agreements import HeldAgreement
     from golem_nb.engine.dispatcher import EventDispatcher
     from golem_nb.engine.journal import Journal
     from golem_nb.payload import Payload
@@ -91,13 +93,18 @@ class Engine:
         self.market = Market(configuration.market())
         self.activities = ActivityService(configuration.activity())
         self.payment = Payment(configuration.payment())
-        self.net = Net(configuration.net())
+        self.net: Net = JournaledNet(configuration.net(), self.journal)
         self.storage: GsbStorage
         self.budget = BudgetAllocation(self.payment, self.journal, budget, payment_driver, payment_network)
         self.payments = Payments(self)
         self._dispatcher = dispatcher
         self._decoration: MarketDecoration
         self._jobs: dict[Job, asyncio.Task[None]] = {}
+        self._kept: list[HeldAgreement] = []
+        self._sessions = {self.session_id}
+        self._listeners: asyncio.TaskGroup
+        #: Awaited when all jobs have ended, while the daemon can still be asked for something.
+        self.last_words: Callable[[], Awaitable[None]] | None = None
         self._main: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._wait_for_payments = True
@@ -175,6 +182,33 @@ class Engine:
         if self._failure is not None:
             job.stop(self._failure)
 
+    def keep(self, held: HeldAgreement) -> None:
+        """Let an agreement outlive the engine, and with it the reservation of the budget."""
+        held.kept = True
+        self._kept.append(held)
+
+    @property
+    def kept(self) -> list[HeldAgreement]:
+        """The agreements that outlive the engine and are still in force."""
+        return [held for held in self._kept if held.ended is None]
+
+    def join_session(self, session_id: str, since: datetime) -> None:
+        """Listen also to what the daemon has for another engine that is no more.
+
+        Parameters
+        ----------
+        session_id
+            The other engine's.
+        since
+            When it stopped listening.
+        """
+        if session_id not in self._sessions:
+            self._sessions.add(session_id)
+            self.payments.follow_session(session_id, since)
+            self._listeners.create_task(
+                self._watch_agreements(session_id, since), name="ends of agreements taken up"
+            )
+
     async def _run_job(self, job: Job, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await job.run(work)
@@ -200,30 +234,39 @@ class Engine:
                         background.cancel()
                         await asyncio.gather(background, return_exceptions=True)
             finally:
-                await self.budget.close()
+                await self.budget.close(keep=bool(self.kept))
 
     async def _listen(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._listeners:
+            group = self._listeners
             group.create_task(self.payments.run(), name="payments")
             group.create_task(self.budget.keep_alive(), name="allocation")
-            group.create_task(self._watch_agreements(), name="ends of agreements")
+            group.create_task(
+                self._watch_agreements(self.session_id, self.started), name="ends of agreements"
+            )
 
     async def _shut_down(self) -> None:
         logger.info("Golem is shutting down...")
+        ending = []
         for job in self._jobs:
-            job.stop(EngineStoppedError(f"Golem was stopped before job {job.id} was done"))
+            if job.wind_down is None:
+                job.stop(EngineStoppedError(f"Golem was stopped before job {job.id} was done"))
+            else:
+                ending.append(job.wind_down())
+        await asyncio.gather(*ending, return_exceptions=True)
         await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+        if self.last_words is not None:
+            await self.last_words()
         if self._wait_for_payments:
             await self.payments.wait_for_invoices()
 
-    async def _watch_agreements(self) -> None:
+    async def _watch_agreements(self, session_id: str, after: datetime) -> None:
         """Notice what providers do to agreements, the moment that they do it."""
-        after = self.started
         failures = 0
         while True:
             try:
                 events = await self.market.collect_agreement_events(
-                    after, timeout=POLL, app_session_id=self.session_id
+                    after, timeout=POLL, app_session_id=session_id
                 )
             except ApiError as error:
                 failures += 1

@@ -69,6 +69,8 @@ class Job:
         self.offers = OfferPool(engine.strategy)
         self.agreements = AgreementPool(self)
         self.negotiation = Negotiation(self)
+        #: Lets the work end by itself when the engine stops; it is stopped at once where there is none.
+        self.wind_down: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._cleanup: asyncio.TaskGroup
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: Done when the work is over, with what ended it early or None; the clean-up may still be going on.
@@ -86,6 +88,11 @@ class Job:
     def clean_up(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Let something be ended in the background; the job is finished only when that is done."""
         self._cleanup.create_task(coroutine, name=f"clean-up of job {self.id}")
+
+    @property
+    def stop_reason(self) -> BaseException | None:
+        """Why the work was ended early; None if `stop` was not called."""
+        return self._stop.exception() if self._stop.done() else None
 
     def stop(self, reason: BaseException) -> None:
         """End the work early; does nothing when it is over."""

@@ -87,6 +87,17 @@ class Payments:
         """Expect to pay for an activity."""
         self._accounts[agreement_id].activities[activity.id] = ActivityAccount(activity)
 
+    def activity_taken_up(
+        self, agreement_id: AgreementId, activity: Activity, created: datetime, accepted: Decimal
+    ) -> None:
+        """Expect to pay for an activity that was created by another engine, which has accepted `accepted`."""
+        account = ActivityAccount(activity, created=created, accepted=accepted)
+        self._accounts[agreement_id].activities[activity.id] = account
+
+    def account(self, agreement_id: AgreementId) -> AgreementAccount:
+        """What is owed for an agreement of this engine."""
+        return self._accounts[agreement_id]
+
     def activity_ended(self, agreement_id: AgreementId, activity: Activity, *, reachable: bool) -> None:
         """Expect to pay for an activity no longer than until now."""
         account = self._accounts[agreement_id]
@@ -98,14 +109,21 @@ class Payments:
     async def run(self) -> None:
         """Work on debit notes and invoices until cancelled."""
         async with asyncio.TaskGroup() as self._handlers:
-            payment = self._engine.payment
-            self._handlers.create_task(
-                self._follow("invoices", payment.collect_invoice_events, self._on_invoice), name="invoices"
-            )
-            self._handlers.create_task(
-                self._follow("debit notes", payment.collect_debit_note_events, self._on_debit_note),
-                name="debit notes",
-            )
+            self.follow_session(self._engine.session_id, self._engine.started)
+
+    def follow_session(self, session_id: str, after: datetime) -> None:
+        """Work on what comes in for an engine, this one or one whose agreements were taken up."""
+        payment = self._engine.payment
+        self._handlers.create_task(
+            self._follow("invoices", payment.collect_invoice_events, self._on_invoice, session_id, after),
+            name="invoices",
+        )
+        self._handlers.create_task(
+            self._follow(
+                "debit notes", payment.collect_debit_note_events, self._on_debit_note, session_id, after
+            ),
+            name="debit notes",
+        )
 
     async def wait_for_invoices(self) -> None:
         """Wait until nothing is owed; not at all if nothing is, and at most `INVOICE_WAIT`."""
@@ -132,12 +150,13 @@ class Payments:
         what: str,
         collect: Callable[..., Awaitable[Sequence[E]]],
         handle: Callable[[E], Awaitable[None]],
+        session_id: str,
+        after: datetime,
     ) -> None:
-        after = self._engine.started
         failures = 0
         while True:
             try:
-                events = await collect(after, timeout=POLL, app_session_id=self._engine.session_id)
+                events = await collect(after, timeout=POLL, app_session_id=session_id)
             except ApiError as error:
                 failures += 1
                 logger.warning("New %s could not be asked for, which will be tried again: %s", what, error)

@@ -1,0 +1,345 @@
+"""All instances of one service."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic
+
+from golem_nb.engine.charges import CPU, DURATION, LinearPrice
+from golem_nb.engine.job import Job
+from golem_nb.log import get_logger
+from golem_nb.network import NetworkError
+from golem_nb.rest.errors import ApiError
+from golem_nb.rest.ids import ActivityId, AgreementId
+from golem_nb.services.errors import ServiceResumeError
+from golem_nb.services.runner import ServiceRunner
+from golem_nb.services.service import Service, ServiceSerialization, ServiceType
+from golem_nb.services.state import ServiceState
+
+if TYPE_CHECKING:
+    from golem_nb.engine import Engine
+    from golem_nb.network import Network
+    from golem_nb.payload import Payload
+
+__all__ = ["DEFAULT_EXPIRATION", "Cluster"]
+
+logger = get_logger(__name__)
+
+#: Life of a service's agreements, unless said otherwise.
+DEFAULT_EXPIRATION = timedelta(minutes=180)
+
+#: Instances get so long to stop when the cluster is terminated, in seconds.
+STOP_LIMIT = 10.0
+
+
+class Cluster(Generic[ServiceType]):
+    """Golem's sub-engine used to spawn and control instances of a single `Service`.
+
+    Made by `Golem.run_service`.
+
+    Parameters
+    ----------
+    engine
+        The running engine.
+    service_class
+        What is run.
+    payload
+        What the providers must offer.
+    expiration
+        When the agreements expire; in three hours by default.
+    network
+        Network to attach the instances to.
+
+    Examples
+    --------
+    ::
+
+        cluster = await golem.run_service(DateService, num_instances=2)
+        cluster.spawn_instances(3)
+        for instance in cluster.instances:
+            print(instance.state.value, instance.provider_name)
+        cluster.stop()
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        service_class: type[ServiceType],
+        payload: Payload,
+        expiration: datetime | None = None,
+        network: Network | None = None,
+    ) -> None:
+        if expiration is None:
+            expiration = datetime.now(UTC) + DEFAULT_EXPIRATION
+        elif expiration.tzinfo is None:
+            expiration = expiration.astimezone()
+        self._engine = engine
+        self._service_class = service_class
+        self._network = network
+        self._instances: list[ServiceType] = []
+        self._job = Job(engine, expiration, payload)
+        self._job.wind_down = self.terminate
+        self._runner = ServiceRunner(self._job)
+        self._started = False
+
+    def __repr__(self) -> str:
+        return f"<Cluster of {len(self._instances)} {self._service_class.__name__}, job {self._job.id}>"
+
+    @property
+    def expiration(self) -> datetime:
+        """Return the expiration datetime for agreements related to services in this Cluster."""
+        return self._job.expiration_time
+
+    @property
+    def payload(self) -> Payload:
+        """Return the service runtime definition for this Cluster."""
+        return self._job.payload
+
+    @property
+    def service_class(self) -> type[ServiceType]:
+        """Return the class instantiated by all service instances in this Cluster."""
+        return self._service_class
+
+    @property
+    def network(self) -> Network | None:
+        """Return the Network record associated with the VPN used by this Cluster."""
+        return self._network
+
+    @property
+    def instances(self) -> list[ServiceType]:
+        """Return the list of service instances in this Cluster, those that have ended included."""
+        return self._instances.copy()
+
+    async def terminate(self) -> None:
+        """Signal the whole Cluster and the underlying `ServiceRunner` to stop.
+
+        Waits until all instances have stopped, ten seconds at most, then ends those that have not. No
+        instances can be spawned afterwards.
+        """
+        await self._runner.close(STOP_LIMIT)
+
+    def stop(self) -> None:
+        """Stop all services in this Cluster."""
+        self._runner.order_all("stop")
+
+    def suspend(self) -> None:
+        """Suspend all services in this Cluster.
+
+        Their activities, agreements and network nodes go on, and cost what they cost, until they are resumed
+        or the agreements expire. `Golem.stop` returns their handles.
+        """
+        self._runner.order_all("suspend")
+
+    def stop_instance(self, service: ServiceType) -> None:
+        """Stop the specific `Service` instance.
+
+        Raises
+        ------
+        ValueError
+            It is not one of this cluster.
+        """
+        self._runner.order(service, "stop")
+
+    def suspend_instance(self, service: ServiceType) -> None:
+        """Suspend the specific `Service` instance; see `suspend`.
+
+        Raises
+        ------
+        ValueError
+            It is not one of this cluster.
+        """
+        self._runner.order(service, "suspend")
+
+    def spawn_instances(
+        self,
+        num_instances: int | None = None,
+        instance_params: Iterable[Mapping[str, Any]] | None = None,
+        network_addresses: Sequence[str] | None = None,
+    ) -> None:
+        """Spawn new instances within this Cluster.
+
+        Parameters
+        ----------
+        num_instances
+            How many; as many as there are `instance_params`, or one. With fewer than one nothing is spawned,
+            and a warning is logged.
+        instance_params
+            Keyword arguments for the ``__init__`` of consecutive instances.
+        network_addresses
+            Addresses of consecutive instances in the cluster's network; those for which none is given get
+            the next free one.
+
+        Raises
+        ------
+        ValueError
+            There are fewer `instance_params` than instances, or addresses without a network.
+        NetworkError
+            An address makes no sense, is outside of the network or taken, or there is none left. No instance
+            was spawned then.
+        """
+        if num_instances is not None and num_instances < 1:
+            logger.warning(
+                "No instances of %s were spawned: num_instances is %d",
+                self._service_class.__name__,
+                num_instances,
+            )
+            return
+        services = self._make(num_instances, instance_params)
+        addresses = self._reserve(len(services), network_addresses or ())
+        self._start()
+        for service, (address, pinned) in zip(services, addresses, strict=True):
+            self._instances.append(service)
+            self._runner.add_instance(service, self._network, address, pinned=pinned)
+
+    async def resume_instances(
+        self,
+        handles: Sequence[ServiceSerialization],
+        instance_params: Iterable[Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Take up suspended instances as new ones on the same activities.
+
+        Parameters
+        ----------
+        handles
+            From `Service.serialize` or `Golem.stop`.
+        instance_params
+            Keyword arguments for the ``__init__`` of each.
+
+        Raises
+        ------
+        ServiceResumeError
+            An agreement or an activity has ended in the meantime. Nothing was resumed then.
+        """
+        services = self._make(len(handles), instance_params, handles)
+        found = []
+        for handle in handles:
+            try:
+                agreement = await self._engine.market.agreement(AgreementId(handle["agreement_id"]))
+                activity = self._engine.activities.attach(ActivityId(handle["activity_id"]), agreement.id)
+                state = (await activity.state()).current
+            except ApiError as error:
+                raise ServiceResumeError(handle["id"], handle["activity_id"], str(error)) from error
+            if agreement.details.state != "Approved" or state == "Terminated":
+                reason = f"the agreement is {agreement.details.state}, the activity {state}"
+                raise ServiceResumeError(handle["id"], handle["activity_id"], reason)
+            found.append((agreement, activity))
+        self._start()
+        for handle, service, (agreement, activity) in zip(handles, services, found, strict=True):
+            held = self._job.agreements.adopt(agreement)
+            self._engine.payments.activity_taken_up(
+                agreement.id,
+                activity,
+                created=datetime.fromisoformat(handle["created"]),
+                accepted=Decimal(handle["accepted"]),
+            )
+            self._engine.join_session(handle["session_id"], datetime.fromisoformat(handle["since"]))
+            if self._network is not None and handle["ip"] is not None:
+                service._node = self._network.node(handle["ip"])
+            self._instances.append(service)
+            self._runner.add_instance(
+                service, self._network, handle["ip"], pinned=True, resumed=(held, activity)
+            )
+
+    def serialize(self, service: Service) -> ServiceSerialization:
+        """Return a handle of a suspended instance of this cluster; see `Service.serialize`."""
+        instance = self._runner.find(service)
+        held = instance.held if instance is not None else None
+        if held is None or service._activity is None or service.state != ServiceState.suspended:
+            raise RuntimeError(f"Only suspended instances can be serialized; call suspend first: {service!r}")
+        account = self._engine.payments.account(held.agreement.id)
+        activity = account.activities[service._activity.id]
+        node = service.network_node
+        return {
+            "id": service.id,
+            "state": service._suspended_in,
+            "agreement_id": held.agreement.id,
+            "activity_id": activity.activity.id,
+            "session_id": self._engine.session_id,
+            "created": activity.created.isoformat(),
+            "since": datetime.now(UTC).isoformat(),
+            "expiration": self.expiration.isoformat(),
+            "allocation_id": self._engine.budget.allocation.id,
+            "accepted": str(activity.accepted),
+            "cost_per_hour": _cost_per_hour(account.price),
+            "network": node.network.serialize() if node is not None else None,
+            "ip": node.ip if node is not None else None,
+        }
+
+    def suspended(self) -> list[ServiceSerialization]:
+        """Return the handles of all suspended instances, and log what they go on costing."""
+        handles = []
+        for service in self._instances:
+            instance = self._runner.find(service)
+            held = instance.held if instance is not None else None
+            if service.state == ServiceState.suspended and held is not None and held.ended is None:
+                handle = self.serialize(service)
+                handles.append(handle)
+                cost = handle["cost_per_hour"]
+                logger.warning(
+                    "%r goes on until %s, for %s: resume it, or end it, before that",
+                    service,
+                    handle["expiration"],
+                    "a price of its own" if cost is None else f"at most {cost} GLM an hour",
+                )
+        return handles
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if not self._started:
+            self._engine.start_job(self._job, self._runner.run)
+            self._started = True
+
+    def _make(
+        self,
+        number: int | None,
+        instance_params: Iterable[Mapping[str, Any]] | None,
+        handles: Sequence[ServiceSerialization] = (),
+    ) -> list[ServiceType]:
+        if instance_params is None:
+            params: list[Mapping[str, Any]] = [{}] * (1 if number is None else number)
+        else:
+            params = list(itertools.islice(instance_params, number))
+            if number is not None and len(params) < number:
+                raise ValueError(
+                    f"`instance_params` iterable depleted after {len(params)} spawned instances."
+                )
+        services = [self._service_class(**keywords) for keywords in params]
+        for index, service in enumerate(services):
+            if not hasattr(service, "_outbox"):
+                name = self._service_class.__name__
+                raise TypeError(f"`{name}.__init__` must call `super().__init__()`")
+            service._cluster = self
+            if handles:
+                service._resume(handles[index])
+        return services
+
+    def _reserve(self, number: int, wanted: Sequence[str]) -> list[tuple[str | None, bool]]:
+        network = self._network
+        if network is None:
+            if wanted:
+                raise ValueError("`network_addresses` provided without a `network`.")
+            return [(None, False)] * number
+        reserved: dict[str, bool] = {}
+        try:
+            # those that were asked for first, lest one of them be dealt out
+            for address in wanted[:number]:
+                reserved[network.reserve(address)] = True
+            while len(reserved) < number:
+                reserved[network.reserve()] = False
+        except NetworkError:
+            for address in reserved:
+                network.free(address)
+            raise
+        return list(reserved.items())
+
+
+def _cost_per_hour(price: LinearPrice | None) -> str | None:
+    """The most that an activity costs in an hour, GLM; None where the price is not linear."""
+    if price is None:
+        return None
+    hourly = price.per_unit.get(DURATION, Decimal(0)) + price.per_unit.get(CPU, Decimal(0)) * price.threads
+    return str(hourly * 3600)

@@ -1,0 +1,136 @@
+"""Runs the instances of a cluster side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from golem_nb.log import get_logger
+from golem_nb.services.instance import ServiceInstance
+
+if TYPE_CHECKING:
+    from golem_nb.engine.agreements import HeldAgreement
+    from golem_nb.engine.job import Job
+    from golem_nb.network import Network
+    from golem_nb.rest.activity import Activity
+    from golem_nb.services.instance import Order
+    from golem_nb.services.service import Service
+
+__all__ = ["ServiceRunner"]
+
+logger = get_logger(__name__)
+
+
+class ServiceRunner:
+    """Starts instances as soon as they are added, each on an agreement of its own, and owns their tasks.
+
+    Parameters
+    ----------
+    job
+        Whose agreements are used.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._instances: dict[str, ServiceInstance] = {}
+        self._tasks: dict[asyncio.Task[None], ServiceInstance] = {}
+        self._early: list[tuple[ServiceInstance, tuple[HeldAgreement, Activity] | None]] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._closing = asyncio.Event()
+
+    def add_instance(
+        self,
+        service: Service,
+        network: Network | None = None,
+        network_address: str | None = None,
+        *,
+        pinned: bool = False,
+        resumed: tuple[HeldAgreement, Activity] | None = None,
+    ) -> None:
+        """Start an instance.
+
+        Parameters
+        ----------
+        service
+            The instance.
+        network
+            Network to attach it to.
+        network_address
+            Its address, which was reserved in the network.
+        pinned
+            Whether the address was asked for.
+        resumed
+            Agreement and activity to go on with; a new agreement is waited for by default.
+        """
+        if self._closing.is_set():
+            raise RuntimeError("The cluster was terminated: run the service anew with `golem.run_service`")
+        instance = ServiceInstance(self._job, service, network, network_address, pinned)
+        self._instances[service.id] = instance
+        if self._group is None:
+            self._early.append((instance, resumed))
+        else:
+            self._start(self._group, instance, resumed)
+
+    def order(self, service: Service, order: Order) -> None:
+        """Ask an instance to stop or to be suspended.
+
+        Raises
+        ------
+        ValueError
+            It is not one of this runner's.
+        """
+        instance = self._instances.get(service.id)
+        if instance is None or instance.service is not service:
+            raise ValueError(f"{service!r} is not an instance of this cluster")
+        instance.order(order)
+
+    def order_all(self, order: Order) -> None:
+        """Ask all instances to stop or to be suspended."""
+        for instance in self._instances.values():
+            instance.order(order)
+
+    def find(self, service: Service) -> ServiceInstance | None:
+        """Return what runs an instance."""
+        return self._instances.get(service.id)
+
+    async def run(self) -> None:
+        """Own the instances until `close`."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for instance, resumed in self._early:
+                self._start(group, instance, resumed)
+            self._early.clear()
+            await self._closing.wait()
+
+    async def close(self, timeout: float) -> None:
+        """Let all instances stop, and end those that have not after `timeout` seconds."""
+        self.order_all("stop")
+        self._closing.set()
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
+            for task in late:
+                logger.warning(
+                    "%r has not stopped within %g s and is ended", self._tasks[task].service, timeout
+                )
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _start(
+        self,
+        group: asyncio.TaskGroup,
+        instance: ServiceInstance,
+        resumed: tuple[HeldAgreement, Activity] | None,
+    ) -> None:
+        task = group.create_task(self._live(instance, resumed), name=f"service {instance.service.id}")
+        self._tasks[task] = instance
+        task.add_done_callback(self._tasks.pop)
+
+    async def _live(self, instance: ServiceInstance, resumed: tuple[HeldAgreement, Activity] | None) -> None:
+        try:
+            await instance.live(resumed)
+        except Exception:
+            # the others are not to blame
+            logger.exception("%r could not be run to its end", instance.service)
+            instance.service._exc_info = sys.exc_info()
