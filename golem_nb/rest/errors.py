@@ -65,7 +65,8 @@ class ApiError(GolemError):
         request = f"{self.method} {self.path}".strip()
         if request and self.status is not None:
             request = f"{request} answered {self.status}"
-        text = f"{self.operation} failed: {self.message.rstrip('.')}"
+        message = self.message if self.message.endswith("...") else self.message.removesuffix(".")
+        text = f"{self.operation} failed: {message}"
         if request:
             text += f" ({request})"
         return f"{text}. Remedy: {self.remedy}" if self.remedy else f"{text}."

@@ -47,8 +47,8 @@ def decode(data: bytes) -> Any:
     Returns
     -------
     None, bool, int, float, str, bytes, list or dict
-        A blob and a vector of 8-bit unsigned numbers both come as `bytes`: Rust programs send either for a
-        run of bytes.
+        A vector of unsigned numbers below 256 comes as `bytes`, as a blob does: programs written in Rust send
+        either for a run of bytes.
 
     Raises
     ------

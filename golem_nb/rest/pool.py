@@ -14,8 +14,8 @@ __all__ = ["MAX_ANSWER", "Pool", "TooLargeError"]
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer at most: the output of commands comes in answers, and providers have no limit on it."""
 
-# The daemon (yagna 0.17.6) closes a connection that has been idle for 60 s. A request sent just then is lost, and
-# one that makes something cannot be repeated, so the pool drops its idle connections a little earlier.
+# The daemon (yagna 0.17.6) closes a connection that has been idle for 60 s. A request sent just then is lost,
+# and one that makes something cannot be repeated, so the pool drops its idle connections a little earlier.
 _KEEP_ALIVE = 50.0
 
 # limits of time are set where a request is made: a total here would arm a timer for each

@@ -23,8 +23,11 @@ async def serve() -> AsyncIterator[Serve]:
     configurations: list[Configuration] = []
 
     async def start(handler: Handler) -> Configuration:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await handler(request)
+
         app = web.Application(client_max_size=1 << 26)
-        app.router.add_route("*", "/{path:.*}", handler)
+        app.router.add_route("*", "/{path:.*}", handle)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         runners.append(runner)

@@ -56,10 +56,10 @@ def test_the_reference_reads_what_is_encoded(value: Any) -> None:
     st.dictionaries(
         ASCII_KEYS,
         st.one_of(
-            # the reference fails to write unsigned numbers of 64 bits into a map
-            SCALARS.filter(lambda found: not isinstance(found, int) or found < 2**63),
+            # the reference fails to write the largest numbers
+            SCALARS.filter(lambda found: not isinstance(found, int | float) or abs(found) < 2**63),
             st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1).filter(lambda found: min(found) < 0),
-            st.lists(st.floats(allow_nan=False), min_size=1),
+            st.lists(st.floats(-1e38, 1e38), min_size=1),
             st.lists(TEXTS, min_size=1),
         ),
     )
@@ -84,7 +84,7 @@ def test_a_memoryview_of_other_than_bytes_is_its_bytes() -> None:
 
 
 def test_a_vector_of_8_bit_numbers_is_bytes() -> None:
-    # a Rust program that does not ask for a blob sends a run of bytes as a vector, typed or with a type for each
+    # a Rust program that does not ask for a blob sends a run of bytes as a vector
     content = bytes(range(256)) * 160
     builder = reference.Builder()
     with builder.Map():

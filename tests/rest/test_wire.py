@@ -581,8 +581,9 @@ ERRORS: dict[str, tuple[type[ApiError], str]] = {
     "payment/allocation-create-too-much": (
         BadRequestError,
         "Creating an allocation of 1000000 on erc20-holesky-tglm failed: not enough funds: 1000000 was "
-        "asked for, the account 0x19e7e376e7c213b7e7e7e46cc70a5dd086daff2a has 992.65 available on erc20-holesky-tglm "
-        "(another 7.35 is reserved by existing allocations) (POST /payment-api/v1/allocations answered 400). "
+        "asked for, the account 0x19e7e376e7c213b7e7e7e46cc70a5dd086daff2a has 992.65 available on "
+        "erc20-holesky-tglm (another 7.35 is reserved by existing allocations) "
+        "(POST /payment-api/v1/allocations answered 400). "
         "Remedy: Lower the budget to at most 992.65, release allocations that are not needed any more "
         + NOT_ENOUGH,
     ),
