@@ -494,9 +494,11 @@ async def run(text: str, name: str, script: bool) -> dict[str, Any]:
 async def server() -> AsyncIterator[str]:
     """Stand in for hosts of the reference that do not exist any more."""
     app = web.Application()
-    app.router.add_get(
-        "/docker-golem-hello-world-latest-779758b432.gvmi", lambda _: web.Response(body=b"image")
-    )
+
+    async def image(_: web.Request) -> web.Response:
+        return web.Response(body=b"image")
+
+    app.router.add_get("/docker-golem-hello-world-latest-779758b432.gvmi", image)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
