@@ -153,8 +153,8 @@ def test_data_that_contains_itself(ctx: WorkContext) -> None:
 @pytest.mark.contract("I07")
 def test_a_class_for_each_command() -> None:
     names = (
-        "Deploy Start Terminate Run UploadBytes UploadFile UploadJson DownloadBytes DownloadFile DownloadJson "
-        "DownloadFromUrl"
+        "Deploy Start Terminate Run UploadBytes UploadFile UploadJson DownloadBytes DownloadFile "
+        "DownloadJson DownloadFromUrl"
     )
     assert all(issubclass(getattr(commands, name), Command) for name in names.split())
 
