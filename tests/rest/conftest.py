@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import web
+from hypothesis import settings
 
 from golem_nb.config import ApiConfig
 from golem_nb.rest import Configuration
+
+# examples may wait for a processor that others use, too
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 KEY = "the-very-secret-key"
 

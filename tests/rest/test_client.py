@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import socket
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -481,18 +482,18 @@ async def test_a_tcp_connection_into_a_network(serve: Any) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         assert request.path == "/net-api/v1/net/n1/tcp/192.168.0.2/80"
         assert request.headers["Authorization"] == f"Bearer {KEY}"
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_bytes(message.data.upper())
-        return socket
+        echo = web.WebSocketResponse()
+        await echo.prepare(request)
+        async for message in echo:
+            await echo.send_bytes(message.data.upper())
+        return echo
 
     net = Net((await serve(handler)).net())
     assert net.websocket_uri("n1", "192.168.0.2", 80).startswith("ws://127.0.0.1:")
-    socket = await net.connect("n1", "192.168.0.2", 80)
-    await socket.send_bytes(b"get / http")
-    assert await socket.receive_bytes() == b"GET / HTTP"
-    await socket.close()
+    connection = await net.connect("n1", "192.168.0.2", 80)
+    await connection.send_bytes(b"get / http")
+    assert await connection.receive_bytes() == b"GET / HTTP"
+    await connection.close()
 
 
 @pytest.mark.parametrize(
@@ -588,6 +589,34 @@ async def test_a_stream_that_makes_no_sense(sent: bytes, kind: type[ApiError], s
     with pytest.raises(kind, match=said) as caught:
         await anext(activity.events("b1"))
     assert "Following a script of activity a1" in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux has the option")
+async def test_a_stream_is_not_held_up_by_delayed_acknowledgements() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # as the daemon does: small writes, each of which waits for the last one's acknowledgement
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        while b"/state" in await read_request(reader):
+            writer.write(answer({"state": ["Ready", None]}))
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for index in range(6):
+            event = runtime(index, {"stdout": "x"})
+            writer.write(b"%x\r\n%s\r\n" % (len(event), event))
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(60)
+
+    times = []
+    async with raw_server(handler) as configuration:
+        activity = Activity(configuration.activity()).attach("a1")
+        for _ in range(5):
+            for _ in range(20):  # the kernel delays acknowledgements on a connection that goes to and fro
+                await activity.state()
+            started = time.perf_counter()
+            async with aclosing(activity.events("b1")) as stream:
+                for _ in range(6):
+                    await anext(stream)
+            times.append(time.perf_counter() - started)
+    assert min(times) < 0.03
 
 
 async def test_a_stream_that_falls_silent(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
