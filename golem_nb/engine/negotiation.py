@@ -127,6 +127,7 @@ class Negotiation:
         else:
             self._refusals.pop(provider, None)
             self._spent[provider] = _Spent(proposal, now)
+        self._pool.changed.set()  # whoever waits may now ask this provider for one more
 
     def starved(self) -> float | None:
         """Somebody waits for an agreement and there is no offer: negotiate more.
@@ -139,20 +140,24 @@ class Negotiation:
         if self._waiting:
             self._answer_waiting()
             return None
-        if self._pool.under_way or not self._spent:
-            return PREFERENCE_WAIT if self._spent else None
         # the daemon lets a used draft be countered again, and the provider decides whether it has room for
         # one more
-        provider, spent = min(self._spent.items(), key=lambda item: item[1].not_before)
-        patience = spent.not_before - asyncio.get_running_loop().time()
-        if patience > 0:
-            return patience
-        del self._spent[provider]
-        self._pool.expect(provider, SCORE_NEUTRAL)
-        self._handlers.create_task(
-            self._respond_safely(spent.proposal, SCORE_NEUTRAL), name="one more agreement"
+        now = asyncio.get_running_loop().time()
+        wanted = self._job.agreements.waiting - self._pool.under_way
+        for provider, spent in heapq.nsmallest(
+            wanted, self._spent.items(), key=lambda item: item[1].not_before
+        ):
+            if spent.not_before <= now:
+                del self._spent[provider]
+                self._pool.expect(provider, SCORE_NEUTRAL)
+                self._handlers.create_task(
+                    self._respond_safely(spent.proposal, SCORE_NEUTRAL), name="one more agreement"
+                )
+        if self._pool.under_way:
+            return PREFERENCE_WAIT
+        return (
+            max(0.0, min(spent.not_before for spent in self._spent.values()) - now) if self._spent else None
         )
-        return PREFERENCE_WAIT if self._spent else None
 
     async def _subscribe(self) -> Subscription:
         demand = self._job.demand
