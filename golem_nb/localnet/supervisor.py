@@ -150,7 +150,7 @@ class Supervisor:
         await site.start()
         port = self._runner.addresses[0][1]
         self._url = f"http://127.0.0.1:{port}"
-        listening = _four_digit_port()
+        listening = four_digit_port()
         self._hub_port = listening.getsockname()[1]
         await self._hub.serve(listening)
 
@@ -429,7 +429,7 @@ async def _all_of(coroutines: Iterable[Any]) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-def _four_digit_port() -> socket.socket:
+def four_digit_port() -> socket.socket:
     """Return a socket that listens on a port of four digits: the daemon takes no more for the central net."""
     ports = list(range(1024, 10_000))
     random.shuffle(ports)

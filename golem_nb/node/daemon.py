@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -301,17 +300,23 @@ class Yagna:
         assert process.stdin is not None
         process.stdin.close()  # the guard takes it from here
         try:
+            if self.node_id is None:
+                # a daemon that waits for its network does not listen to SIGTERM, and has nothing to lose
+                self._kill(process)
             await process_end(process)
         except BaseException:
-            # whoever cancels does not want to wait. The guard's death is the daemon's, by the kernel;
-            # where the kernel does not know how, the guard goes on with what it was told
-            if sys.platform == "linux":
-                process.kill()
-                process.wait()
-                self.bus.unlink(missing_ok=True)
+            self._kill(process)  # whoever cancels does not want to wait
             raise
         finally:
+            self.node_id = None
             self._release()
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill the guard, and with it the daemon. Only Linux knows how; elsewhere the guard does its work."""
+        if sys.platform == "linux":
+            process.kill()
+            process.wait()
+            self.bus.unlink(missing_ok=True)
 
     def _release(self) -> None:
         if self._port is not None:
@@ -328,11 +333,6 @@ class Yagna:
         if process is None:
             raise NodeError(f"the daemon of {self.folder} is not running")
         return await process_end(process)
-
-    def kill(self) -> None:
-        """Kill the daemon at once, as a crash would; for tests of what outlives it."""
-        if self._guard is not None:
-            self._guard.send_signal(signal.SIGKILL)
 
 
 async def readable(descriptor: int) -> None:
