@@ -20,7 +20,7 @@ class Reader(Protocol):
 
     size: int
 
-    async def read(self, start: int, end: int) -> bytes:
+    async def read(self, start: int, end: int) -> bytes | memoryview:
         """The bytes from `start` to before `end`, which lie within the data."""
 
     async def close(self) -> None:
@@ -34,9 +34,9 @@ class BytesReader:
         self._data = data
         self.size = len(data)
 
-    async def read(self, start: int, end: int) -> bytes:
+    async def read(self, start: int, end: int) -> memoryview:
         """The bytes from `start` to before `end`."""
-        return self._data[start:end]
+        return memoryview(self._data)[start:end]
 
     async def close(self) -> None:
         """Do nothing: memory goes by itself."""
@@ -73,7 +73,7 @@ class FileReader:
         self._blocks: dict[int, asyncio.Future[bytes]] = {}
         self._closed = False
 
-    async def read(self, start: int, end: int) -> bytes:
+    async def read(self, start: int, end: int) -> bytes | memoryview:
         """The bytes from `start` to before `end`.
 
         Raises
@@ -86,13 +86,12 @@ class FileReader:
         first, last = start // self.block_size, (end - 1) // self.block_size
         if (last + 1) * self.block_size < self.size:
             self._load(last + 1)
-        if first == last:
-            block = await self._block(first)
-            base = first * self.block_size
-            return block[start - base : end - base]
-        blocks = [await self._block(number) for number in range(first, last + 1)]
-        base = first * self.block_size
-        return b"".join(blocks)[start - base : end - base]
+        parts = []
+        for number in range(first, last + 1):
+            base = number * self.block_size
+            # (a view is not copied before it is part of a message)
+            parts.append(memoryview(await self._block(number))[max(0, start - base) : end - base])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _block(self, number: int) -> bytes:
         future = self._load(number)
