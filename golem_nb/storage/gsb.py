@@ -38,6 +38,10 @@ transfer.
 """
 
 
+_CLOSE_LIMIT = 5.0
+"""Seconds that the daemon is given to free the addresses when everything ends."""
+
+
 class _Handler(Protocol):
     """What answers the messages to one address."""
 
@@ -145,8 +149,13 @@ class GsbStorage:
             elif isinstance(handler, Publication):
                 for user in list(handler.users):
                     await user.release()
+        # (a task may leave one behind that ends something)
+        deadline = asyncio.get_running_loop().time() + _CLOSE_LIMIT
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            left = deadline - asyncio.get_running_loop().time()
+            _, late = await asyncio.wait(self._tasks, timeout=max(0.0, left))
+            for task in late:
+                task.cancel()
         self._executor.shutdown(wait=False)
 
     async def upload_bytes(self, data: bytes, *, progress: Progress | None = None) -> GsbSource:

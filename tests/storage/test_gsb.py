@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from golem_nb.config import ApiConfig
 from golem_nb.localnet import LocalNetwork
@@ -23,6 +24,7 @@ from golem_nb.rest.errors import DaemonUnreachableError
 from golem_nb.rest.gsb import Gsb
 from golem_nb.rest.ids import NodeId
 from golem_nb.storage import GsbStorage, TransferError
+from golem_nb.storage import gsb as gsb_module
 
 pytestmark = pytest.mark.contract("C10")
 
@@ -276,3 +278,33 @@ async def test_files_do_not_block_the_loop(
     await dropped.release()
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_a_daemon_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the real daemon does not hang when one wants it to
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            return web.json_response({"servicesId": "abc"}, status=201)
+        if request.method == "DELETE":
+            await asyncio.sleep(60)
+        channel = web.WebSocketResponse(protocols=("gsb+flexbuffers",))
+        await channel.prepare(request)
+        await channel.receive()
+        return channel
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    monkeypatch.setattr(gsb_module, "_CLOSE_LIMIT", 0.1)
+    config = ApiConfig(app_key="key", api_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with (
+        Configuration(config) as configuration,
+        asyncio.timeout(5),
+        GsbStorage(Gsb(configuration.gsb()), NodeId("0x1")) as storage,
+    ):
+        await storage.upload_bytes(b"x")
+        await storage.new_destination()
+    assert not storage._tasks
+    await runner.cleanup()
