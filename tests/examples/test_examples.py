@@ -70,6 +70,7 @@ from golem_nb import Golem, Task, WorkContext
 from golem_nb.contrib.strategy import ProviderFilter
 from golem_nb.log import SummaryLogger, log_event_repr
 from golem_nb.payload import vm
+from golem_nb.services import Service
 from golem_nb.strategy import LeastExpensiveLinearPayuMS
 """
 
@@ -168,6 +169,40 @@ def check_filter(namespace: dict[str, Any]) -> None:
     assert first != second
 
 
+#: a class around one handler: its program is uploaded into a volume of its own, as no image has it
+SERVICE = """
+class Wrapped(Service):
+    SIMPLE_SERVICE = "/golem/run/dump_state"
+    {handler} = {handler}
+
+    @staticmethod
+    async def get_payload():
+        return await vm.repo(image_hash="d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376")
+
+    def get_deploy_args(self):
+        return {{"volumes": ["/golem/run"]}}
+
+    async def start(self):
+        async for script in super().start():
+            yield script
+        script = self._ctx.new_script()
+        program = b"#!/bin/sh\\necho served; echo a state > /golem/output/state\\n"
+        script.upload_bytes(program, "/golem/run/dump_state")
+        script.run("/bin/chmod", "+x", "/golem/run/dump_state")
+        yield script
+
+async def state(cluster, name):
+    while [instance.state.value for instance in cluster.instances] != [name]:
+        await asyncio.sleep(0.05)
+
+async with Golem(budget=1.0) as golem, asyncio.timeout(30):
+    cluster = await golem.run_service(Wrapped)
+    await state(cluster, "running")
+    await asyncio.sleep(0.5)
+    cluster.stop()
+    await state(cluster, "terminated")
+"""
+
 #: the same work twice, the second time without the provider that did it the first time
 TWICE = """
 async with Golem(budget=1.0, strategy=strategy) as golem:
@@ -202,6 +237,8 @@ class Connection:
 
 SomeStrategy = LeastExpensiveLinearPayuMS
 """
+
+SERVICES = pytest.mark.skipif("services" not in _ARRIVED, reason="a part of services, networks and proxies")
 
 EXAMPLES = [
     pytest.param(
@@ -246,6 +283,31 @@ EXAMPLES = [
     pytest.param(
         Example("05_execute_tasks", printed=r".*\d\d:\d\d:\d\d.*\n\n"),
         marks=pytest.mark.contract("G14", "T01", "T05"),
+    ),
+    pytest.param(
+        Example(
+            "06_run_service",
+            after="await main()",
+            printed=r"(Instance 0 is \w+ on .*\n|\S.*\d\d:\d\d:\d\d.*\n)*Instance 0 is running on .*",
+        ),
+        marks=[SERVICES, pytest.mark.contract("G20", "S01", "S03")],
+    ),
+    pytest.param(
+        Example(
+            "08_service_run",
+            after=SERVICE.format(handler="run"),
+            printed=r"(stats: served\n)+",
+        ),
+        marks=[SERVICES, pytest.mark.contract("S01")],
+    ),
+    pytest.param(
+        Example(
+            "09_service_shutdown",
+            edits=(Edit("file", "/some/local/path/state", "state"),),
+            after=SERVICE.format(handler="shutdown") + "\nprint(open('state').read())",
+            printed=r"a state\n\n",
+        ),
+        marks=[SERVICES, pytest.mark.contract("S01")],
     ),
     pytest.param(
         Example(
@@ -446,10 +508,7 @@ for part in ("JobStarted(", "Received proposals from ", "computed 1 task", "Job 
 
 #: blocks of services, networks and proxies: they join the table above when those arrive
 LATER = {
-    "06_run_service",
-    "07_service_start",
-    "08_service_run",
-    "09_service_shutdown",
+    "07_service_start",  # its program has to be in the image, at /golem/run/service_ctl
     "21_http_proxy",
     "22_socket_proxy",  # its `super().init()` is a slip of the reference: read `super().__init__()`
     "23_socket_proxy_from_handler",
