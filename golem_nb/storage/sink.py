@@ -206,11 +206,16 @@ class FileSink:
                 self._hashed += len(piece)
                 # (an empty piece would find itself for ever)
                 piece = ahead.pop(self._hashed, None) if piece else None
-        elif offset > self._hashed and len(ahead) < self._MAX_AHEAD and offset not in ahead:
+        elif offset > self._hashed and offset not in ahead and self._has_room(ahead, content):
             ahead[offset] = content
         elif content:
             # sent again, or hopelessly out of order: `checksum` reads the file
             self._hash, self._hashed, self._ahead = hashlib.sha3_256(), 0, None
+
+    def _has_room(self, ahead: dict[int, bytes], content: bytes) -> bool:
+        if len(ahead) >= self._MAX_AHEAD:
+            return False
+        return sum(map(len, ahead.values())) + len(content) <= self._MAX_PENDING
 
     def _check_space(self, size: int) -> None:
         self._unchecked += size
