@@ -103,6 +103,8 @@ class AgreementPool:
         self._held: dict[AgreementId, HeldAgreement] = {}
         self._idle: list[HeldAgreement] = []
         self._choosing = asyncio.Lock()
+        #: How many agreements were confirmed.
+        self.made = 0
         #: How many are waiting for an agreement.
         self.waiting = 0
 
@@ -127,6 +129,7 @@ class AgreementPool:
         """Take up an agreement in force that another engine has made."""
         held = HeldAgreement(agreement)
         self._held[agreement.id] = held
+        self.made += 1
         self._engine.payments.agreement_confirmed(self._job, held)
         return held
 

@@ -67,12 +67,9 @@ class BudgetExceededError(InsufficientFundsError):
 class JobTimeoutError(GolemError, TimeoutError):
     """A job ran out of time; what was finished before has been handed over."""
 
-    def __init__(self, timeout: timedelta, done: int | None = None) -> None:
+    def __init__(self, timeout: timedelta, details: str) -> None:
         self.timeout = timeout
-        text = f"Job timed out after {timeout}"
-        if done is not None:
-            text += f" with {done} tasks done; pass a longer `timeout` or more `max_workers`"
-        super().__init__(text)
+        super().__init__(f"Job timed out after {timeout}: {details}")
 
 
 class TaskFailedError(GolemError):

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 import sys
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,8 @@ class Negotiation:
         self._refusals: dict[NodeId, int] = {}
         self._answered: dict[ProposalId, NodeId] = {}
         self._confirmed = 0
+        self._received = 0
+        self._refusals_heard: Counter[str] = Counter()
         self._handlers: asyncio.TaskGroup
 
     async def run(self) -> None:
@@ -128,6 +131,20 @@ class Negotiation:
             self._refusals.pop(provider, None)
             self._spent[provider] = _Spent(proposal, now)
         self._pool.changed.set()  # whoever waits may now ask this provider for one more
+
+    def summary(self) -> str:
+        """What has come of the demand so far, in words."""
+        if not self._received:
+            return (
+                "no provider has an offer that meets the demand (check subnet, payment network and the size "
+                "that the payload asks for)"
+            )
+        text = f"{self._received} offers were received, {self._confirmed} negotiated"
+        if self._refusals_heard:
+            text += "; " + ", ".join(
+                f"{reason} ({times} times)" for reason, times in self._refusals_heard.most_common(3)
+            )
+        return text
 
     def starved(self) -> float | None:
         """Somebody waits for an agreement and there is no offer: negotiate more.
@@ -210,12 +227,14 @@ class Negotiation:
     def _on_rejection(self, rejection: ProposalRejection) -> None:
         provider = self._answered.pop(rejection.proposal_id, None)
         if provider is not None:
-            logger.debug("Provider %s rejected our proposal: %s", provider, rejection.reason)
+            logger.debug("Provider %s rejected our proposal: %r", provider, rejection.reason)
+            self._refusals_heard[f"a provider said {str(rejection.reason)[:200]!r}"] += 1
             self._pool.forget(provider)
 
     async def _handle(self, proposal: OfferProposal) -> None:
         try:
             self._job.emit(ProposalReceived, proposal=proposal)
+            self._received += not proposal.is_draft
             try:
                 score = await self._strategy.score_offer(proposal)
             except Exception:
@@ -273,6 +292,7 @@ class Negotiation:
 
     async def _reject(self, proposal: OfferProposal, reason: str) -> None:
         self._pool.forget(proposal.issuer)
+        self._refusals_heard[f"we said {reason!r}"] += 1
         await proposal.reject(reason)
         self._job.emit(ProposalRejected, proposal=proposal, reason=reason)
 

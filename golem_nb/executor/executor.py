@@ -38,6 +38,9 @@ DEFAULT_MAX_WORKERS = 5
 #: Time for a job, unless said otherwise; also the life of its agreements.
 DEFAULT_TIMEOUT = timedelta(minutes=15)
 
+#: Providers refuse agreements that expire sooner; a job that has less time ends them early.
+MIN_EXPIRATION = timedelta(minutes=5)
+
 #: Agreements on which a task is tried before it is given up.
 MAX_TRIES = 5
 
@@ -54,7 +57,7 @@ class Executor:
     max_workers
         Most workers, each with an activity of its own, at the same time; None: 5.
     timeout
-        Time for all tasks; None: 15 minutes. The agreements expire with it.
+        Time for all tasks; None: 15 minutes. The agreements expire with it, but not within 5 minutes.
     """
 
     def __init__(
@@ -141,7 +144,8 @@ class _Run:
         self._queue = TaskQueue(data, MAX_TRIES, self._results.put_nowait)
         #: What workers have failed with, in a row, before they could be given a task.
         self._barren: list[BaseException] = []
-        self._job = Job(engine, datetime.now(UTC) + timeout, payload, job_id)
+        expiration = datetime.now(UTC) + max(timeout, MIN_EXPIRATION)
+        self._job = Job(engine, expiration, payload, job_id)
         self._job.over.add_done_callback(lambda _: self._results.put_nowait(None))
         engine.start_job(self._job, self._compute)
 
@@ -169,9 +173,14 @@ class _Run:
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise JobTimeoutError(self._timeout, self._queue.done) from error
+            raise JobTimeoutError(self._timeout, self._progress()) from error
         if self._queue.failures:
             raise TasksFailedError(self._queue.failures)
+
+    def _progress(self) -> str:
+        if not self._job.agreements.made:
+            return f"no agreement was made; {self._job.negotiation.summary()}"
+        return f"{self._queue.done} tasks were done; pass a longer `timeout` or more `max_workers`"
 
     async def _work_off(self) -> None:
         """Be one of the workers, on one activity after the other, until nothing is left to do."""

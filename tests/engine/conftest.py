@@ -1,0 +1,140 @@
+"""A network with one good and one unruly provider, and a batch to put on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from golem_nb import Golem, Task, WorkContext, vm
+from golem_nb.contrib.strategy import ProviderFilter
+from golem_nb.events import Event
+from golem_nb.localnet import LocalNetwork, ProviderSpec
+from golem_nb.rest import Configuration, Market, Payment
+
+if TYPE_CHECKING:
+    from golem_nb.executor.executor import WorkerFunction
+    from golem_nb.localnet import LocalProvider, Misbehaviour
+
+IMAGE = "golem/alpine:latest"
+
+
+@pytest.fixture(scope="session")
+def unruly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """Two providers of equal prices: `bad` is told to misbehave by the tests, `good` never is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path_factory.mktemp("unruly")))
+        with LocalNetwork(providers=[ProviderSpec(name="good"), ProviderSpec(name="bad")]) as network:
+            yield network
+
+
+@pytest.fixture
+async def bad(unruly: LocalNetwork) -> AsyncIterator[LocalProvider]:
+    """The provider that may be told to misbehave; behaves again afterwards."""
+    provider = unruly.provider("bad")
+    yield provider
+    await provider.behave()
+
+
+@attrs.define
+class Outcome:
+    """What came of a batch."""
+
+    results: list[Any] = attrs.field(factory=list)
+    error: BaseException | None = None
+    events: list[Event] = attrs.field(factory=list)
+    seconds: float = 0.0
+    seconds_to_stop: float = 0.0
+
+    def of(self, *names: str) -> list[Any]:
+        """The events of these classes."""
+        return [event for event in self.events if type(event).__name__ in names]
+
+    @property
+    def accepted(self) -> dict[str, Decimal]:
+        """Accepted invoices by provider."""
+        return {event.provider_id: event.invoice.amount for event in self.of("InvoiceAccepted")}
+
+
+async def echo(context: WorkContext, tasks: AsyncIterator[Task[Any, Any]]) -> AsyncGenerator[Any, Any]:
+    """Let the provider say the task's data."""
+    async for task in tasks:
+        script = context.new_script(timeout=timedelta(seconds=20))
+        result = script.run("/bin/echo", "-n", str(task.data))
+        yield script
+        task.accept_result((await result).stdout)
+
+
+Batch = Callable[..., Awaitable[Outcome]]
+
+
+@pytest.fixture
+def batch(unruly: LocalNetwork) -> Batch:
+    """Run tasks on the unruly network, stop, and check that nothing is left: no agreement, no reserved money."""
+
+    async def run(
+        data: Iterable[Any] = range(4),
+        *,
+        worker: WorkerFunction = echo,
+        only: str | None = None,
+        timeout: float | timedelta = 120.0,
+        max_workers: int = 2,
+        budget: Any = 1,
+        wait_for_payments: bool = True,
+        **golem_arguments: Any,
+    ) -> Outcome:
+        outcome = Outcome()
+        golem = Golem(
+            budget=budget,
+            api_config=unruly.api_config,
+            event_consumer=outcome.events.append,
+            **golem_arguments,
+        )
+        if only is not None:
+            node_id = unruly.provider(only).node_id
+            golem.strategy = ProviderFilter(golem.strategy, lambda provider: provider == node_id)
+        payload = await vm.repo(image_tag=IMAGE, repository_url=unruly.registry_url)
+        if not isinstance(timeout, timedelta):
+            timeout = timedelta(seconds=timeout)
+        started = time.monotonic()
+        await golem.start()
+        try:
+            async for task in golem.execute_tasks(
+                worker, [Task(item) for item in data], payload, max_workers=max_workers, timeout=timeout
+            ):
+                outcome.results.append(task.result)
+        except Exception as error:
+            outcome.error = error
+        stopping = time.monotonic()
+        outcome.seconds = stopping - started
+        await golem.stop(wait_for_payments)
+        outcome.seconds_to_stop = time.monotonic() - stopping
+        await check_nothing_left(unruly)
+        return outcome
+
+    return run
+
+
+async def check_nothing_left(network: LocalNetwork) -> None:
+    """No agreement in force, no demand on the market, no money reserved."""
+    async with Configuration(network.api_config) as configuration:
+        market = Market(configuration.market())
+        assert await Payment(configuration.payment()).allocations() == []
+        assert await market.subscriptions() == []
+        # the provider may be the one that ends it, a moment later
+        async with asyncio.timeout(5):
+            while await market.agreements(state="Approved"):
+                await asyncio.sleep(0.1)
+    others = {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert not {name for name in others if "golem_nb" in name or "job" in name or "worker" in name}
+
+
+async def told(provider: LocalProvider, *misbehaviours: Misbehaviour | str) -> None:
+    """Have a provider misbehave."""
+    await provider.misbehave(*misbehaviours)
