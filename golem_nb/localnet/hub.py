@@ -18,7 +18,6 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
 from typing import Any, Final
 
 from golem_nb.localnet.bus import packets
@@ -40,21 +39,14 @@ _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Hub:
-    """Router of the local network.
+    """Router of the local network."""
 
-    Parameters
-    ----------
-    on_register
-        Called with each address that a daemon has registered, such as "/net/0x…".
-    """
-
-    def __init__(self, on_register: Callable[[str], None] | None = None) -> None:
+    def __init__(self) -> None:
         self._services: dict[str, _Connection] = {}
         self._topics: dict[str, set[_Connection]] = {}
         # the address of a call -> its destination; valid until a service comes or goes
         self._routes: dict[str, _Connection] = {}
         self._connections: set[_Connection] = set()
-        self._on_register = on_register
         self._server: asyncio.Server | None = None
 
     async def serve(self, listening: socket.socket) -> None:
@@ -71,7 +63,7 @@ class Hub:
 
     @property
     def addresses(self) -> set[str]:
-        """The addresses that are registered."""
+        """The addresses that are registered, such as "/net/0x…" for an identity."""
         return set(self._services)
 
     def find(self, address: str) -> _Connection | None:
@@ -112,8 +104,6 @@ class Hub:
         self._services[address] = connection
         connection.services.add(address)
         self._routes.clear()
-        if self._on_register is not None:
-            self._on_register(address)
         return True
 
     def unregister(self, connection: _Connection, address: str) -> bool:

@@ -7,9 +7,11 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -193,6 +195,10 @@ class LocalNetwork:
         """The folder of its log files."""
         return self._folder.logs
 
+    @property
+    def _is_shared(self) -> bool:
+        return self._descriptor is not None and self._process is None
+
     def _running(self) -> Descriptor:
         if self._descriptor is None:
             raise NetworkNotRunningError(
@@ -290,9 +296,10 @@ class LocalNetwork:
     # -- start and stop -----------------------------------------------------------------------------------
 
     def __enter__(self) -> LocalNetwork:
-        process = self._launch(owned=True)
-        with self._or_abandon(process):
-            self._take(_first_line(process, self.logs))
+        if not self._is_shared:
+            process = self._launch(owned=True)
+            with self._or_abandon(process):
+                self._take(_first_line(process, self.logs))
         return self
 
     def __exit__(
@@ -300,7 +307,7 @@ class LocalNetwork:
     ) -> None:
         process = self._say_stop()
         if process is not None:
-            with self._or_abandon(process, kill=True):
+            with self._or_abandon(process, signal.SIGKILL):
                 process.wait(_STOP_TIMEOUT)
 
     async def __aenter__(self) -> LocalNetwork:
@@ -320,6 +327,8 @@ class LocalNetwork:
         NetworkStartError
             Something could not be started; the text says what, and where the logs are.
         """
+        if self._is_shared:
+            return
         process = self._launch(owned=True)
         assert process.stdout is not None
         with self._or_abandon(process):
@@ -334,7 +343,7 @@ class LocalNetwork:
         """End it and all its processes, in 20 s at most; idempotent. A network that is shared goes on."""
         process = self._say_stop()
         if process is not None:
-            with self._or_abandon(process, kill=True):
+            with self._or_abandon(process, signal.SIGKILL):
                 async with asyncio.timeout(_STOP_TIMEOUT):
                     await process_end(process)
 
@@ -359,8 +368,17 @@ class LocalNetwork:
             return cls.attach(name)
         network = cls(providers, name=name, payment_interval=payment_interval)
         process = network._launch(owned=False)
-        with network._or_abandon(process, kill=True):
-            network._take(_first_line(process, network.logs))
+        try:
+            with network._or_abandon(process):
+                network._take(_first_line(process, network.logs))
+        except NetworkStartError:
+            # somebody else may have been a moment faster
+            deadline = time.monotonic() + _START_TIMEOUT
+            while network._folder.is_running() and time.monotonic() < deadline:
+                with contextlib.suppress(NetworkNotRunningError):
+                    return cls.attach(name)
+                time.sleep(0.1)
+            raise
         network._process = None
         _reap(process)
         return network
@@ -444,10 +462,10 @@ class LocalNetwork:
         return process
 
     @contextlib.contextmanager
-    def _or_abandon(self, process: subprocess.Popen[bytes], *, kill: bool = False) -> Iterator[None]:
+    def _or_abandon(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> Iterator[None]:
         """Leave the supervisor to its end when the body fails.
 
-        The end of the pipe is what it ends by, with all its processes, in 15 s at most. Killed, it is
+        Told by a signal or by the end of the pipe, it ends all its processes in 15 s at most. Killed, it is
         survived by the guards of the daemons, who see to that.
         """
         try:
@@ -457,8 +475,7 @@ class LocalNetwork:
             assert process.stdin is not None
             with contextlib.suppress(OSError):
                 process.stdin.close()
-            if kill:
-                process.kill()
+            process.send_signal(number)
             _reap(process)
             raise
         else:

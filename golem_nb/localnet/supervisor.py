@@ -57,6 +57,7 @@ _START_TIMEOUT: Final = 90.0
 _AGENT_TIMEOUT: Final = 30.0
 #: How long a network that is just ending keeps its folder from the next one.
 _END_TIMEOUT: Final = 15.0
+_LOOK_TIMEOUT: Final = 0.5
 _SETTLED_TIMEOUT: Final = 3.0
 _LIVE: Final = ("Pending", "Approved")
 #: tGLM that the requestor finds in its account.
@@ -111,13 +112,13 @@ class Supervisor:
         """
         async with asyncio.timeout(_START_TIMEOUT):
             await self._listen()
-            # the daemons take longest: first; the agents import meanwhile what they need
+            # first, while this process has one thread: it runs code of ours between fork and exec
+            if self._agent is not None:
+                await self._agent.launch(self._folder.logs / "providers.log")
             self._requestor = await self._daemon("requestor", [self._control_path])
             self._providers = await self._daemon("providers")
             await self._requestor.launch()
             await self._providers.launch()
-            if self._agent is not None:
-                await self._agent.launch(self._folder.logs / "providers.log")
             self._step("launched")
             async with asyncio.TaskGroup() as group:
                 provided = group.create_task(self._start_providers())
@@ -341,6 +342,7 @@ class Supervisor:
             return {
                 "uptime": round(time.monotonic() - self._born, 1),
                 "processes": {
+                    "supervisor": os.getpid(),
                     "requestor": self._requestor.pid,
                     "providers": self._providers.pid,
                     "agents": None if self._agent is None else self._agent.pid,
@@ -364,7 +366,7 @@ class Supervisor:
             if self._agent is not None:
                 await self._agent.command("add_image", image=image.to_json())
             return image.sha3
-        if self._agent is not None and command in ("misbehave", "vanish", "come_back", "agents"):
+        if self._agent is not None and command in ("misbehave", "vanish", "come_back"):
             return await self._agent.command(command, **arguments)
         raise LocalNetworkError(f"unknown command {command[:100]!r}")
 
@@ -479,12 +481,14 @@ def _tell(message: dict[str, Any]) -> None:
 
 async def _lock(folder: NetworkFolder) -> FolderLock:
     """Take the folder; wait for a network that is just ending there."""
-    deadline = time.monotonic() + _END_TIMEOUT
+    began = time.monotonic()
     while True:
         try:
             return folder.lock()
         except FolderInUseError:
-            if folder.read() is not None or time.monotonic() > deadline:
+            # one that runs has left its descriptor; who looks whether it does, holds the lock for a moment
+            patience = _END_TIMEOUT if folder.read() is None else _LOOK_TIMEOUT
+            if time.monotonic() - began > patience:
                 raise
         await asyncio.sleep(0.05)
 

@@ -316,9 +316,9 @@ class Yagna:
         if sys.platform == "linux":
             process.kill()
             process.wait()
-            self.bus.unlink(missing_ok=True)
 
     def _release(self) -> None:
+        self.bus.unlink(missing_ok=True)  # for a guard that was killed
         if self._port is not None:
             self._port.release()
         if self._lock is not None:
