@@ -18,6 +18,8 @@ from golem_nb.rest.ids import NetworkId, NodeId
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import aiohttp
+
     from golem_nb.rest import Net
 
 __all__ = ["Network", "NetworkError", "NetworkSerialization", "NetworkState", "Node"]
@@ -183,6 +185,8 @@ class Network:
         #: Address -> node id of what must not be assigned again: the owner's, those of nodes, reserved ones.
         self._taken: dict[IPv4Address, str | None] = {}
         self._members: dict[str, _Member] = {}
+        #: Addresses that the daemon still gives to a provider, although its node there has left.
+        self._stale: dict[str, str] = {}
         self._serials = itertools.count()
         self._seen: dict[Node, int] = {}
         self._announcing = asyncio.Lock()
@@ -410,6 +414,11 @@ class Network:
         network_id = self._ready("add a node")
         node = self._join(node_id, ip)
         try:
+            before = self._stale.pop(ip, node_id)
+            if before != node_id:
+                # the daemon keeps to the first node that it was told for an address
+                await self._take_out(before)
+                await self._announce(self._members_of(before))
             await self._net.add_node(network_id, NodeId(node_id), ip)
         except BaseException:
             self._forget(node)
@@ -426,13 +435,16 @@ class Network:
 
         The address can be assigned again afterwards, if it is given to `free`.
         """
-        if self._members.get(node.ip, None) is None or self._members[node.ip].node is not node:
+        member = self._members.get(node.ip)
+        if member is None or member.node is not node:
             return
         self._forget(node)
         if self._network_id is None or self._state.current_state_value != "ready":
             return
-        if not any(member.node.node_id == node.node_id for member in self._members.values()):
-            await self._net.remove_node(self._network_id, NodeId(node.node_id))
+        if self._members_of(node.node_id):
+            self._stale[node.ip] = node.node_id
+        else:
+            await self._take_out(node.node_id)
 
     async def remove_node(self, node_id: str) -> None:
         """Take a provider out of the network, with all addresses that it has.
@@ -442,12 +454,11 @@ class Network:
         node_id
             Golem id of the provider.
         """
-        network_id = self._ready("remove a node")
-        nodes = [member.node for member in self._members.values() if member.node.node_id == node_id]
-        await self._net.remove_node(network_id, NodeId(node_id))
-        for node in nodes:
-            self._forget(node)
-            self.free(node.ip)
+        self._ready("remove a node")
+        await self._take_out(node_id)
+        for member in self._members_of(node_id):
+            self._forget(member.node)
+            self.free(member.node.ip)
 
     async def refresh_nodes(self) -> None:
         """Tell all nodes of the network of each other once more."""
@@ -490,6 +501,20 @@ class Network:
         finally:
             self._state.remove()
 
+    async def connect(self, ip: str, port: int) -> aiohttp.ClientWebSocketResponse:
+        """Open a TCP connection to a port of a node, as a websocket with binary messages.
+
+        See `Net.connect` for what it does not do.
+
+        Raises
+        ------
+        BadRequestError
+            Nobody listens on that port.
+        RequestTimeoutError
+            There is no node at that address, or it does not answer.
+        """
+        return await self._net.connect(self._ready("connect to a node"), ip, port)
+
     def websocket_uri(self, ip: str, port: int) -> str:
         """Return the address of the daemon's websocket that is a TCP connection to a port of a node."""
         return self._net.websocket_uri(NetworkId(self.network_id), ip, port)
@@ -508,6 +533,13 @@ class Network:
         self._taken[IPv4Address(ip)] = node_id
         self._seen[node] = serial
         return node
+
+    def _members_of(self, node_id: str) -> list[_Member]:
+        return [member for member in self._members.values() if member.node.node_id == node_id]
+
+    async def _take_out(self, node_id: str) -> None:
+        self._stale = {ip: owner for ip, owner in self._stale.items() if owner != node_id}
+        await self._net.remove_node(self._ready("remove a node"), NodeId(node_id))
 
     def _forget(self, node: Node) -> None:
         self._members.pop(node.ip, None)

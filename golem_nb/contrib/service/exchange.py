@@ -1,0 +1,280 @@
+"""One request of a client, passed to an instance of a service, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import h11
+from aiohttp import StreamReader, web
+
+from golem_nb.contrib.service.errors import UpstreamError
+from golem_nb.contrib.service.headers import request_headers, response_headers
+from golem_nb.contrib.service.tunnel import TunnelClosedError
+from golem_nb.log import get_logger
+
+if TYPE_CHECKING:
+    from golem_nb.contrib.service.upstream import Head, Upstream, UpstreamPool
+
+__all__ = ["ALTERNATIVES", "Exchange"]
+
+logger = get_logger(__name__)
+
+#: Key of a request: whether there is another instance that it could go to.
+ALTERNATIVES = "golem_nb.alternatives"
+
+#: Where there is another instance, a connection may take so long, in seconds.
+SHORT_LIMIT = 0.5
+
+#: A node that has not answered a request after so many seconds is asked whether it is still there …
+LIVENESS_AFTER = 0.35
+
+#: … and again that often, in seconds. So is the instance of a stream in which nothing comes.
+LIVENESS_INTERVAL = 5.0
+
+#: "Going away": tells the server that the client of a websocket has left, since the daemon does not.
+_GOING_AWAY = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
+
+REPEATABLE = ("GET", "HEAD")
+
+
+class Exchange:
+    """Passes one request to a node.
+
+    Parameters
+    ----------
+    request
+        The client's.
+    pool
+        Connections to the node.
+    host
+        Takes the place of the request's Host header.
+    timeout
+        Seconds until the answer has to begin.
+    present
+        Whether the instance still runs on this node.
+    """
+
+    def __init__(
+        self, request: web.Request, pool: UpstreamPool, host: str | None, timeout: float, present: Any
+    ) -> None:
+        self._request = request
+        self._pool = pool
+        self._timeout = timeout
+        self._present = present
+        self._name = f"instance at {pool.node.ip}"
+        self._headers = request_headers(request.raw_headers, host)
+        self._upgrade = _wants_websocket(request)
+        if self._upgrade:
+            self._headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+        self._has_body = request.body_exists and not self._upgrade
+        if self._has_body and request.content_length is None:
+            self._headers.append((b"Transfer-Encoding", b"chunked"))
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the request may be sent twice."""
+        return self._request.method in REPEATABLE and not self._has_body and not self._upgrade
+
+    async def run(self) -> web.StreamResponse:
+        """Send the request, pass the answer to the client, and return it.
+
+        Raises
+        ------
+        UpstreamError
+            There is no answer; the client has got nothing yet.
+        """
+        limit = SHORT_LIMIT if self._request.get(ALTERNATIVES) else self._timeout
+        while True:
+            upstream = await self._pool.acquire(repeatable=self.repeatable, timeout=limit)
+            complete = False
+            try:
+                head = await self._ask(upstream)
+                response = await self._answer(upstream, head)
+                complete = True
+                return response
+            except TunnelClosedError as error:
+                # a connection that was idle may have been closed by the server just then
+                if not (upstream.used and self.repeatable):
+                    raise UpstreamError(
+                        502, f"The {self._name} closed the connection without an answer", sent=True
+                    ) from error
+            except h11.LocalProtocolError as error:
+                raise web.HTTPBadRequest(text=f"This request cannot be passed on: {error}") from error
+            except h11.RemoteProtocolError as error:
+                raise UpstreamError(
+                    502, f"The {self._name} does not speak HTTP: {error}", sent=True
+                ) from error
+            finally:
+                if complete:
+                    self._pool.release(upstream)
+                else:
+                    self._pool.discard(upstream)
+
+    # -- there -------------------------------------------------------------------------------------------
+
+    async def _ask(self, upstream: Upstream) -> Head:
+        """Send the request and wait for the head of the answer, which may come before all is sent."""
+        request = self._request
+        body = self._body() if self._has_body else None
+        target = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
+        sending = asyncio.create_task(
+            upstream.send(request.method, target, self._headers, body), name="send request"
+        )
+        heading = asyncio.create_task(upstream.head(), name="head of response")
+        loop = asyncio.get_running_loop()
+        try:
+            # a body takes as long as the client takes to send it; the time for the answer begins after that
+            while self._has_body and not (sending.done() or heading.done()):
+                await asyncio.wait(
+                    {sending, heading}, timeout=LIVENESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not self._present():
+                    raise UpstreamError(502, f"The {self._name} has ended", sent=True)
+            deadline = loop.time() + self._timeout
+            patience = LIVENESS_AFTER
+            while not heading.done():
+                if sending.done() and (error := sending.exception()) is not None:
+                    if isinstance(error, TunnelClosedError):
+                        # the server did not want all of it, and may have said why before it closed
+                        await asyncio.wait({heading}, timeout=SHORT_LIMIT)
+                        if heading.done() and heading.exception() is None:
+                            break
+                    raise error
+                left = deadline - loop.time()
+                if left <= 0:
+                    raise UpstreamError(
+                        504, f"No answer from the {self._name} in {self._timeout:g} s", sent=True
+                    )
+                await asyncio.wait({heading}, timeout=min(patience, left))
+                if not heading.done():
+                    await self._check_alive(heading)
+                patience = LIVENESS_INTERVAL
+            return heading.result()
+        finally:
+            for task in (sending, heading):
+                task.cancel()
+            await asyncio.gather(sending, heading, return_exceptions=True)
+
+    async def _check_alive(self, heading: asyncio.Task[Head]) -> None:
+        limit = SHORT_LIMIT if self._request.get(ALTERNATIVES) else LIVENESS_INTERVAL
+        probing = asyncio.create_task(self._pool.is_alive(limit), name="probe")
+        try:
+            await asyncio.wait({heading, probing}, return_when=asyncio.FIRST_COMPLETED)
+            if heading.done():
+                return
+            alive = self._present() and probing.result()
+        finally:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
+        if not alive:
+            raise UpstreamError(502, f"The {self._name} cannot be reached any more", sent=True)
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        """Read the client's body, no faster than it is passed on."""
+        limit = self._request.client_max_size
+        size = 0
+        async for piece in self._request.content.iter_any():
+            size += len(piece)
+            if limit and size > limit:
+                raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
+            yield piece
+
+    # -- and back ----------------------------------------------------------------------------------------
+
+    async def _answer(self, upstream: Upstream, head: Head) -> web.StreamResponse:
+        response = web.StreamResponse(status=head.status_code, reason=head.reason.decode("latin-1"))
+        for name, value in response_headers(head.headers.raw_items()):
+            response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+        if head.status_code == 101:
+            return await self._websocket(upstream, response)
+        body = upstream.body()
+        try:
+            await response.prepare(self._request)
+            while True:
+                piece = await self._while_present(anext(body, None))
+                if piece is None:
+                    break
+                await response.write(piece)
+            await response.write_eof()
+        except (h11.RemoteProtocolError, UpstreamError) as error:
+            # the client has a part of it already: that it ends early is all that it can be told
+            logger.warning("The answer of the %s is incomplete: %s", self._name, error)
+            self._hang_up()
+        return response
+
+    async def _while_present(self, coming: Any) -> Any:
+        """Wait for something that may take as long as it likes while the instance is there."""
+        task = asyncio.ensure_future(coming)
+        try:
+            while True:
+                await asyncio.wait({task}, timeout=LIVENESS_INTERVAL)
+                if task.done():
+                    return task.result()
+                if not self._present():
+                    raise UpstreamError(502, f"The {self._name} has ended", sent=True)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _hang_up(self) -> None:
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
+    async def _websocket(self, upstream: Upstream, response: web.StreamResponse) -> web.StreamResponse:
+        """Pass bytes both ways; what they mean is between client and server."""
+        response.headers["Connection"] = "Upgrade"
+        response.headers["Upgrade"] = "websocket"
+        protocol = self._request.protocol
+        await response.prepare(self._request)
+        reader = StreamReader(protocol, 2**16, loop=asyncio.get_running_loop())
+        protocol.set_parser(_Passage(reader))  # type: ignore[arg-type]
+        protocol.keep_alive(False)
+        tunnel = upstream.tunnel
+
+        async def there() -> None:
+            async for data in reader.iter_any():
+                await tunnel.send(data)
+            await tunnel.send(_GOING_AWAY)
+
+        async def back() -> None:
+            data = upstream.rest
+            while True:
+                if data:
+                    await response.write(data)
+                data = await self._while_present(tunnel.receive())
+                if not data:
+                    return
+
+        directions = [asyncio.create_task(there()), asyncio.create_task(back())]
+        try:
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in directions:
+                task.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
+        return response
+
+
+class _Passage:
+    """Takes what comes on a client's connection after HTTP has ended on it."""
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._reader.feed_data(data)
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+    def set_exception(self, error: BaseException, cause: BaseException) -> None:
+        self._reader.set_exception(error, cause)
+
+
+def _wants_websocket(request: web.Request) -> bool:
+    connection = request.headers.get("Connection", "").lower()
+    return "upgrade" in connection and request.headers.get("Upgrade", "").lower() == "websocket"

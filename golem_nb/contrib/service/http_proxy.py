@@ -1,0 +1,300 @@
+"""A local HTTP server whose requests are answered by the instances of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import sys
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from golem_nb.contrib.service.errors import UpstreamError
+from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Exchange
+from golem_nb.contrib.service.upstream import UpstreamPool
+from golem_nb.log import get_logger
+from golem_nb.services import Service, ServiceState
+
+if TYPE_CHECKING:
+    from golem_nb.services import Cluster
+
+__all__ = ["DEFAULT_MAX_REQUEST_SIZE", "HttpProxyService", "LocalHttpProxy"]
+
+logger = get_logger(__name__)
+
+DEFAULT_MAX_REQUEST_SIZE: Final = 128 * 1024 * 1024
+
+#: An instance that has failed is asked again after so many seconds, if it still runs.
+PENALTY = 5.0
+
+
+class HttpProxyService(Service):
+    """Base class for services connected to the `LocalHttpProxy`.
+
+    Parameters
+    ----------
+    remote_port
+        The port on which the service on the provider's end listens.
+    remote_host
+        Host to be used in the headers passed to the remote HTTP server. If not provided, the Host header of
+        the incoming requests will be passed.
+    response_timeout
+        Seconds until an answer has to begin. It may then take as long as it takes.
+
+    Examples
+    --------
+    ::
+
+        class WebService(HttpProxyService):
+            async def start(self):
+                async for script in super().start():
+                    yield script
+                script = self._ctx.new_script()
+                script.run("/bin/sh", "-c", "/usr/sbin/httpd -p 80 &")
+                yield script
+    """
+
+    def __init__(
+        self, remote_port: int = 80, remote_host: str | None = None, response_timeout: float = 30.0
+    ) -> None:
+        super().__init__()
+        self._remote_port = remote_port
+        self._remote_host = remote_host
+        self._response_timeout = response_timeout
+        self._pool: UpstreamPool | None = None
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        """Handle a single request coming from a `LocalHttpProxy` server by passing it to the HTTP service on
+        the provider's end through the VPN.
+
+        Bodies are passed on in both directions while they come, and connections are kept for later requests.
+
+        Parameters
+        ----------
+        request
+            An `aiohttp.web.Request`.
+
+        Returns
+        -------
+        aiohttp.web.StreamResponse
+            Has been sent.
+
+        Raises
+        ------
+        UpstreamError
+            There is no answer. The client has got nothing yet.
+        """
+        node = self.network_node
+        if node is None:
+            raise UpstreamError(502, f"{type(self).__name__} is not in a network", sent=False)
+        if self._pool is None or self._pool.node is not node:
+            await self.close_connections()
+            self._pool = UpstreamPool(node, self._remote_port)
+        return await Exchange(
+            request,
+            self._pool,
+            self._remote_host,
+            self._response_timeout,
+            lambda: self.is_available and self.network_node is node,
+        ).run()
+
+    async def close_connections(self) -> None:
+        """Close the connections that are kept for later requests."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+
+class LocalHttpProxy:
+    """Runs a local aiohttp server and processes requests through instances of `HttpProxyService`.
+
+    Requests go to the running instances in turn. One that fails is left out for some seconds. A request that
+    it may have seen is sent to another one only if it is a GET or a HEAD, and only once.
+
+    It listens on 127.0.0.1, and on Linux also on a loopback address of its own, `url`: cookies know no ports,
+    so pages under 127.0.0.1 and localhost share theirs with a Jupyter server there. Jupyter's own cookies are
+    not passed on, in either direction.
+
+    Parameters
+    ----------
+    cluster
+        A cluster of one or more VPN-connected `HttpProxyService` instances.
+    port
+        A local port on the requestor's machine to listen on; 0: any that is free.
+    max_request_size
+        Maximum client request size in bytes, 128 MiB by default.
+
+    Attributes
+    ----------
+    address
+        What to listen on. Set it before `run`, to ``"0.0.0.0"`` for example, where everybody who can reach
+        this machine shall use the service.
+    hosts
+        Other names by which requests may call this proxy; those for another one are refused.
+
+    Examples
+    --------
+    ::
+
+        proxy = LocalHttpProxy(cluster, 8080)
+        await proxy.run()
+        ...  # requests made to http://localhost:8080 are routed to port 80 within the VM
+        await proxy.stop()
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster[HttpProxyService],
+        port: int,
+        max_request_size: int = DEFAULT_MAX_REQUEST_SIZE,
+    ) -> None:
+        self.address = "127.0.0.1"
+        self.hosts: set[str] = set()
+        self._cluster = cluster
+        self._port = port
+        self._max_request_size = max_request_size
+        self._runner: web.AppRunner | None = None
+        self._page_host: str | None = None
+        self._allowed: set[str] | None = None
+        self._turn = 0
+        self._failed: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<LocalHttpProxy {self.url} to {self._cluster!r}>"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where its pages are to be opened, on this machine if it listens on one address."""
+        host = self._page_host or self.address
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._port}/"
+
+    async def run(self) -> None:
+        """Run a local HTTP server.
+
+        Will be listening on the specified port and passing subsequent requests to
+        `HttpProxyService.handle_request` of the cluster's instances in a round-robin fashion.
+
+        Raises
+        ------
+        OSError
+            The port is in use.
+        RuntimeError
+            It is running.
+        """
+        if self._runner is not None:
+            raise RuntimeError(f"{self!r} is running already")
+        app = web.Application(client_max_size=self._max_request_size)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # bodies go through as they are; who hangs up is not answered any more
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, auto_decompress=False)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.address, self._port).start()
+            self._port = self._runner.addresses[0][1]
+            await self._listen_on_own_host(self._runner)
+        except OSError as error:
+            await self.stop()
+            if error.errno == errno.EADDRINUSE:
+                raise OSError(
+                    error.errno,
+                    f"Port {self._port} of {self.address} is in use: choose another one, or 0 for any",
+                ) from error
+            raise
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop the server; requests under way are ended. Does nothing if it is not running."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+        for instance in self._cluster.instances:
+            await instance.close_connections()
+
+    async def _listen_on_own_host(self, runner: web.AppRunner) -> None:
+        if not _is_loopback(self.address):
+            return
+        self._allowed = {self.address, "localhost"}
+        # elsewhere 127.0.0.1 is the only address of the loopback interface unless others are configured
+        if self.address == "127.0.0.1" and sys.platform == "linux":
+            host = f"127.77.{self._port >> 8}.{self._port & 255}"
+            try:
+                await web.TCPSite(runner, host, self._port).start()
+            except OSError as error:
+                logger.debug("No pages on %s: %s", host, error)
+            else:
+                self._page_host = host
+                self._allowed.add(host)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if self._allowed is not None:
+            host = _host_name(request.host)
+            if host not in self._allowed and host not in self.hosts:
+                return _refusal(421, f"This proxy does not answer for {host!r}; open {self.url}")
+        length = request.content_length
+        if length is not None and length > self._max_request_size:
+            raise web.HTTPRequestEntityTooLarge(max_size=self._max_request_size, actual_size=length)
+        tried: list[HttpProxyService] = []
+        while True:
+            instance, others = self._choose(tried)
+            if instance is None:
+                states = (
+                    ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
+                )
+                return _refusal(503, f"No service instances available. ({states})")
+            request[ALTERNATIVES] = others
+            try:
+                response = await instance.handle_request(request)
+            except UpstreamError as error:
+                logger.warning("%r: %s", instance, error)
+                self._failed[instance.id] = asyncio.get_running_loop().time()
+                tried.append(instance)
+                again = not error.sent or (request.method in REPEATABLE and not request.body_exists)
+                if not again or not others or len(tried) > 1:
+                    return _refusal(error.status, f"Error retrieving the remote response. {error.reason}")
+            else:
+                self._failed.pop(instance.id, None)
+                return response
+
+    def _choose(self, tried: list[HttpProxyService]) -> tuple[HttpProxyService | None, bool]:
+        """Return the instance whose turn it is, and whether there are others."""
+        running = [
+            instance
+            for instance in self._cluster.instances
+            if instance.state == ServiceState.running
+            and instance.network_node is not None
+            and instance not in tried
+        ]
+        if not running:
+            return None, False
+        now = asyncio.get_running_loop().time()
+        # all have failed: better one of them than none
+        good = [i for i in running if now - self._failed.get(i.id, -PENALTY) >= PENALTY] or running
+        self._turn += 1
+        return good[self._turn % len(good)], len(running) > 1
+
+
+def _refusal(status: int, reason: str) -> web.Response:
+    return web.Response(status=status, text=reason)
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

@@ -1,0 +1,268 @@
+"""Local TCP ports that lead to ports of the instances of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
+from golem_nb.log import get_logger
+from golem_nb.rest.errors import ApiError
+from golem_nb.services import Service
+
+if TYPE_CHECKING:
+    from golem_nb.services import Cluster
+
+__all__ = ["DEFAULT_SOCKET_ADDRESS", "DEFAULT_SOCKET_BUFFER_SIZE", "DEFAULT_TIMEOUT", "ProxyServer"]
+__all__ += ["SocketProxy", "SocketProxyService"]
+
+logger = get_logger(__name__)
+
+DEFAULT_SOCKET_ADDRESS: Final = "127.0.0.1"
+DEFAULT_SOCKET_BUFFER_SIZE: Final = 1024 * 1024
+DEFAULT_TIMEOUT: Final = 300.0
+
+#: When the local client has nothing more to say, the remote end may be silent for so long, in seconds. That
+#: it has closed is not told by the daemon.
+LAST_WORDS = 10.0
+
+
+class SocketProxyService(Service):
+    """Base class for services connected to the `SocketProxy`.
+
+    Implements the interface required by the SocketProxy.
+
+    Examples
+    --------
+    ::
+
+        class Database(SocketProxyService):
+            def __init__(self):
+                super().__init__()
+                self.remote_ports = [5432]
+    """
+
+    remote_ports: list[int]
+    """List of remote ports to open the proxies for when using `SocketProxy.run`."""
+
+
+@attrs.frozen(eq=False)
+class ProxyServer:
+    """One local port that leads to one port of one instance."""
+
+    service: Service
+    remote_port: int
+    local_address: str
+    local_port: int
+    _server: asyncio.Server = attrs.field(repr=False)
+    _connections: set[asyncio.Task[None]] = attrs.field(repr=False)
+
+    async def stop(self) -> None:
+        """Stop listening, and end all connections."""
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(set(self._connections))
+
+
+class SocketProxy:
+    """Exposes ports of services running in VMs on providers as local ports.
+
+    The connections can be routed to instances of services connected to a Golem VPN using
+    `Golem.create_network`. Who connects to a local port reaches the provider that runs the instance at that
+    moment.
+
+    The daemon passes on neither end's close: that the remote end has closed its side is noticed when
+    something is sent to it, or after `timeout`.
+
+    Parameters
+    ----------
+    ports
+        Local ports that will be assigned to consecutive servers; 0: any that is free.
+    address
+        The IP address to listen on.
+    buffer_size
+        Bytes that wait in memory for a slow reader at most, for each connection and direction.
+    timeout
+        A connection on which nothing is sent or received for so many seconds is closed; also the time that
+        the remote end has to accept it.
+
+    Examples
+    --------
+    ::
+
+        proxy = SocketProxy(ports=[8484])
+        await proxy.run(cluster)
+        ...  # connections to local port 8484 will be routed to port 4242 within the VM
+        await proxy.stop()
+    """
+
+    def __init__(
+        self,
+        ports: list[int],
+        address: str = DEFAULT_SOCKET_ADDRESS,
+        buffer_size: int = DEFAULT_SOCKET_BUFFER_SIZE,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._ports = list(ports)
+        self._address = address
+        self._buffer_size = buffer_size
+        self._timeout = timeout
+        self._servers: dict[tuple[str, int], ProxyServer] = {}
+
+    def __repr__(self) -> str:
+        ports = ", ".join(str(server.local_port) for server in self._servers.values())
+        return f"<SocketProxy {self._address}: {ports or 'no ports'}>"
+
+    async def run_server(self, service: Service, remote_port: int) -> ProxyServer:
+        """Run a socket proxy for a single port on a instance of a service.
+
+        Parameters
+        ----------
+        service
+            The service instance.
+        remote_port
+            The remote port on which a TCP service is listening on the remote end.
+
+        Returns
+        -------
+        ProxyServer
+            Has the `local_address` and the `local_port`. If there is one already for that port of that
+            instance, for example because the instance was restarted, it is that one.
+
+        Raises
+        ------
+        IndexError
+            All local ports are in use by this proxy.
+        OSError
+            The local port is in use by another program.
+        """
+        running = self._servers.get((service.id, remote_port))
+        if running is not None:
+            return running
+        if not self._ports:
+            raise IndexError(
+                f"No local port is left for port {remote_port} of {service!r}: give more `ports`"
+            )
+        port = self._ports.pop(0)
+        connections: set[asyncio.Task[None]] = set()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            connections.add(task)
+            try:
+                await self._connect(service, remote_port, reader, writer)
+            finally:
+                connections.discard(task)
+
+        try:
+            listening = await asyncio.start_server(
+                connected, self._address, port, limit=max(self._buffer_size // 2, 1024)
+            )
+        except OSError as error:
+            self._ports.insert(0, port)
+            if error.errno == errno.EADDRINUSE:
+                raise OSError(
+                    error.errno, f"Port {port} of {self._address} is in use: choose another one, or 0 for any"
+                ) from error
+            raise
+        address, port = listening.sockets[0].getsockname()[:2]
+        server = ProxyServer(service, remote_port, address, port, listening, connections)
+        self._servers[service.id, remote_port] = server
+        return server
+
+    async def run(self, cluster: Cluster[SocketProxyService]) -> None:
+        """Run the proxy servers for all ports on a cluster.
+
+        Parameters
+        ----------
+        cluster
+            The cluster for which the proxy connections should be enabled.
+
+        Raises
+        ------
+        IndexError
+            There are fewer local ports than instances have ports.
+        """
+        for service in cluster.instances:
+            for port in service.remote_ports:
+                await self.run_server(service, port)
+
+    def get_server(self, service: Service, remote_port: int) -> ProxyServer:
+        """Return the server for a port of an instance.
+
+        Raises
+        ------
+        KeyError
+            There is none.
+        """
+        server = self._servers.get((service.id, remote_port))
+        if server is None:
+            raise KeyError(f"No proxy server runs for port {remote_port} of {service!r}")
+        return server
+
+    async def stop(self) -> None:
+        """Stop servers for all connections."""
+        servers = list(self._servers.values())
+        self._servers.clear()
+        await asyncio.gather(*(server.stop() for server in servers))
+
+    async def _connect(
+        self,
+        service: Service,
+        remote_port: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Serve one local connection."""
+        writer.transport.set_write_buffer_limits(high=max(self._buffer_size // 2, 1024))
+        tunnel: Tunnel | None = None
+        try:
+            node = service.network_node
+            if node is None:
+                logger.warning("%r is not in a network at the moment, so nobody can connect to it", service)
+                return
+            tunnel = await Tunnel.open(node, remote_port, self._timeout)
+            await self._pass(tunnel, reader, writer)
+        except (ApiError, TimeoutError) as error:
+            logger.warning("No connection to port %d of %r: %s", remote_port, service, error)
+        except (TunnelClosedError, ConnectionError) as error:
+            logger.debug("Connection to port %d of %r: %s", remote_port, service, error)
+        finally:
+            if tunnel is not None:
+                await tunnel.close()
+            writer.close()
+
+    async def _pass(self, tunnel: Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes both ways until one end closes, or nothing has come for too long."""
+        loop = asyncio.get_running_loop()
+        patience = self._timeout
+
+        async def there() -> None:
+            nonlocal patience
+            while data := await reader.read(self._buffer_size):
+                await tunnel.send(data)
+                scope.reschedule(loop.time() + patience)
+            patience = LAST_WORDS
+            scope.reschedule(loop.time() + patience)
+
+        async def back() -> None:
+            while data := await tunnel.receive():
+                writer.write(data)
+                await writer.drain()
+                scope.reschedule(loop.time() + patience)
+            raise TunnelClosedError("The remote end has closed the connection")
+
+        try:
+            async with asyncio.timeout(patience) as scope, asyncio.TaskGroup() as group:
+                group.create_task(there())
+                group.create_task(back())
+        except* (TunnelClosedError, ConnectionError):
+            pass
+        except* TimeoutError:
+            logger.debug("A connection was closed after %g s without a byte: %r", patience, tunnel)

@@ -1,0 +1,274 @@
+"""HTTP/1.1 with an instance of a service: connections that are used again, and one exchange after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import h11
+
+from golem_nb.contrib.service.errors import UpstreamError
+from golem_nb.contrib.service.pacing import round_trip
+from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
+from golem_nb.rest.errors import ApiError
+
+if TYPE_CHECKING:
+    from golem_nb.contrib.service.headers import RawHeaders
+    from golem_nb.network import Node
+
+__all__ = ["Head", "Upstream", "UpstreamPool"]
+
+#: The head of a response is not larger than this, bytes.
+MAX_HEAD = 64 * 1024
+
+#: Servers close idle connections after five seconds and more, and the daemon does not tell; ours are given up
+#: before that, in seconds.
+IDLE_LIMIT = 4.0
+
+#: What must not be sent twice goes over a connection that was used so recently, or over a new one, in
+#: seconds.
+FRESH = 0.5
+
+#: A body whose end is the end of the connection is thought to be at its end after so many seconds of silence;
+#: then the server is asked.
+SILENCE = 1.0
+
+#: How long a node has to show that it refuses connections to a closed port, in seconds.
+PROBE_LIMIT = 5.0
+
+Head = h11.Response | h11.InformationalResponse
+
+
+class Upstream:
+    """One connection to a server, for one exchange at a time.
+
+    Parameters
+    ----------
+    tunnel
+        The connection.
+    """
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self.tunnel = tunnel
+        self.used = False
+        self.idle_since = asyncio.get_running_loop().time()
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._delimited = True
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow."""
+        return (
+            not self.tunnel.ended
+            and not self.tunnel.pending
+            and self._http.our_state is h11.IDLE
+            and self._http.their_state is h11.IDLE
+        )
+
+    async def send(
+        self, method: str, target: str, headers: RawHeaders, body: AsyncIterator[bytes] | None
+    ) -> None:
+        """Send a request.
+
+        Raises
+        ------
+        TunnelClosedError
+            The connection has ended.
+        h11.LocalProtocolError
+            The request is none.
+        """
+        data = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        if body is None:
+            await self.tunnel.send(data + (self._http.send(h11.EndOfMessage()) or b""))
+            return
+        await self.tunnel.send(data)
+        async for piece in body:
+            await self.tunnel.send(self._http.send(h11.Data(data=piece)) or b"")
+        last = self._http.send(h11.EndOfMessage())
+        if last:
+            await self.tunnel.send(last)
+
+    async def head(self) -> Head:
+        """Wait for the head of the response.
+
+        Raises
+        ------
+        TunnelClosedError
+            The connection has ended before it.
+        h11.RemoteProtocolError
+            What has come is no HTTP.
+        """
+        while True:
+            event = await self._event()
+            if isinstance(event, h11.Response):
+                names = {name for name, _ in event.headers}
+                self._delimited = b"content-length" in names or b"transfer-encoding" in names
+                return event
+            if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                return event
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Give the body of the response piece by piece.
+
+        Raises
+        ------
+        h11.RemoteProtocolError
+            It is incomplete, or no HTTP.
+        """
+        while True:
+            event = await self._event()
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.tunnel.pacer.restart()
+                return
+            elif isinstance(event, h11.ConnectionClosed):
+                return
+
+    def finish(self) -> None:
+        """Prepare for the next exchange, if there can be one."""
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        self.used = True
+        self.idle_since = asyncio.get_running_loop().time()
+
+    @property
+    def rest(self) -> bytes:
+        """What has come after the head that ended HTTP on this connection."""
+        return self._http.trailing_data[0]
+
+    async def _event(self) -> object:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            in_body = self._http.their_state is h11.SEND_BODY
+            if in_body and not self._delimited:
+                data = await self._receive_or_end()
+            else:
+                data = await self.tunnel.receive()
+            if not data and not in_body:
+                raise TunnelClosedError("The connection was closed before an answer came")
+            self._http.receive_data(data)
+
+    async def _receive_or_end(self) -> bytes:
+        """Wait for more of a body that ends with the connection, whose end the daemon does not tell."""
+        try:
+            async with asyncio.timeout(SILENCE):
+                return await self.tunnel.receive()
+        except TimeoutError:
+            # An empty line before the next request is ignored by a server that still sends. One that has
+            # closed makes the daemon close too, which it does only when something is sent.
+            try:
+                await self.tunnel.send(b"\r\n")
+            except TunnelClosedError:
+                return b""
+            return await self.tunnel.receive()
+
+
+class UpstreamPool:
+    """The connections to one node.
+
+    Parameters
+    ----------
+    node
+        The node.
+    port
+        TCP port of the server there.
+    """
+
+    def __init__(self, node: Node, port: int) -> None:
+        self.node = node
+        self._port = port
+        self._idle: list[tuple[Upstream, asyncio.TimerHandle]] = []
+        #: Whether the node was seen to refuse a connection to a closed port, as most do.
+        self._refuses = False
+        self._probing: asyncio.Task[float | None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def acquire(self, *, repeatable: bool, timeout: float) -> Upstream:
+        """Return a connection that nobody uses.
+
+        Parameters
+        ----------
+        repeatable
+            Whether the request may be sent again if the server has just closed the connection.
+        timeout
+            Seconds that a new connection may take.
+
+        Raises
+        ------
+        UpstreamError
+            There is no connection to be had.
+        """
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            upstream, timer = self._idle.pop()
+            timer.cancel()
+            if upstream.reusable and (repeatable or now - upstream.idle_since < FRESH):
+                return upstream
+            self.discard(upstream)
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe(PROBE_LIMIT), name="first probe")
+        where = f"port {self._port} of {self.node.ip}"
+        try:
+            return Upstream(await Tunnel.open(self.node, self._port, timeout))
+        except TimeoutError as error:
+            raise UpstreamError(504, f"No connection to {where} in {timeout:g} s", sent=False) from error
+        except ApiError as error:
+            raise UpstreamError(502, f"No connection to {where}: {error.message}", sent=False) from error
+
+    async def is_alive(self, limit: float) -> bool:
+        """Whether the node can be reached within `limit` seconds."""
+        if self._refuses:
+            return await self._probe(limit) is not None
+        # it may be one that keeps silent; it is there if the server accepts a connection
+        probing = asyncio.create_task(self._probe(limit), name="probe")
+        try:
+            upstream = await self.acquire(repeatable=False, timeout=limit)
+        except UpstreamError:
+            return await probing is not None
+        else:
+            self.release(upstream)
+            return True
+        finally:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
+
+    async def _probe(self, limit: float) -> float | None:
+        took = await round_trip(self.node, limit)
+        self._refuses = self._refuses or took is not None
+        return took
+
+    def release(self, upstream: Upstream) -> None:
+        """Give a connection back after a complete exchange."""
+        upstream.finish()
+        if upstream.reusable:
+            timer = asyncio.get_running_loop().call_later(IDLE_LIMIT, self._expire)
+            self._idle.append((upstream, timer))
+        else:
+            self.discard(upstream)
+
+    def discard(self, upstream: Upstream) -> None:
+        """Close a connection in the background."""
+        task = asyncio.create_task(upstream.tunnel.close(), name="close tunnel")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _expire(self) -> None:
+        """Close the connection that has been idle for longest."""
+        if self._idle:
+            upstream, timer = self._idle.pop(0)
+            timer.cancel()
+            self.discard(upstream)
+
+    async def close(self) -> None:
+        """Close all connections that nobody uses."""
+        while self._idle:
+            self._expire()
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+        if self._closing:
+            await asyncio.wait(set(self._closing))
