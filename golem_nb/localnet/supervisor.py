@@ -211,20 +211,22 @@ class Supervisor:
         daemon = self._providers
         gate = self._gates["providers"]
         names = [spec.name for spec in self._settings.providers]
-        ended = asyncio.create_task(daemon.wait())
+        ready = asyncio.create_task(daemon.ready())
         asked = asyncio.create_task(gate.asked.wait())
         try:
-            await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
-                self._step("providers' bus")
-                nodes = await self._identities(names)
-                self._step("identities")
+            await asyncio.wait((ready, asked), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                await ready  # it ended; or it asks no more for newer releases
+            self._step("providers' bus")
+            nodes = await self._identities(names)
+            self._step("identities")
+            gate.open()
+            await ready
         finally:
             gate.open()
-            for task in (ended, asked):
+            for task in (ready, asked):
                 task.cancel()
-            await asyncio.gather(ended, asked, return_exceptions=True)
-        await daemon.ready()
+            await asyncio.gather(ready, asked, return_exceptions=True)
         self._step("providers")
         if not {f"/net/{node}" for node, _ in nodes.values()} <= self._hub.addresses:
             _log.info("the providers' daemon is restarted, to take its identities in")
