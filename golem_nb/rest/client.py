@@ -41,6 +41,9 @@ DEFAULT_TIMEOUT = 60.0
 LONG_POLL_MARGIN = 10.0
 """Seconds that the daemon gets beyond the time that a long poll asked it to wait."""
 
+LOGGED = 2000
+"""Bytes of an answer that are logged."""
+
 # between two events of a stream comes a ping every 15 s: after three missed ones nobody is there any more
 _STREAM_SILENCE = 50.0
 
@@ -99,10 +102,13 @@ class RestClient:
         The connections, shared with the other parts of the API.
     base_url : str
         What all addresses of this part begin with.
+    part : str
+        Name of the part; requests are logged at DEBUG to the logger ``golem_nb.rest.`` + `part`.
     """
 
-    def __init__(self, pool: Pool, base_url: str) -> None:
+    def __init__(self, pool: Pool, base_url: str, part: str = "client") -> None:
         self._pool = pool
+        self._log = logging.getLogger(f"golem_nb.rest.{part}")
         self.base_url = base_url
         parts = urlsplit(base_url)
         self._origin = f"{parts.scheme}://{parts.netloc}"
@@ -223,6 +229,9 @@ class RestClient:
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError is an OSError
             problem, cause = self._broken(error, operation, method, path, timeout)
         else:
+            if self._log.isEnabledFor(logging.DEBUG):
+                # as bytes: what providers say must not reach a terminal unescaped
+                self._log.debug("%s %s %r -> %d %r", method, path, data, status, body[:LOGGED])
             if 200 <= status < 300:
                 try:
                     return parse(_decode(body.decode()) if body else None)

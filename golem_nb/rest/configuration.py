@@ -45,23 +45,23 @@ class Configuration:
 
     def market(self) -> RestClient:
         """Client of the market's API."""
-        return RestClient(self._pool, self.api_config.market_url)
+        return RestClient(self._pool, self.api_config.market_url, "market")
 
     def activity(self) -> RestClient:
         """Client of the activities' API."""
-        return RestClient(self._pool, self.api_config.activity_url)
+        return RestClient(self._pool, self.api_config.activity_url, "activity")
 
     def payment(self) -> RestClient:
         """Client of the payments' API."""
-        return RestClient(self._pool, self.api_config.payment_url)
+        return RestClient(self._pool, self.api_config.payment_url, "payment")
 
     def net(self) -> RestClient:
         """Client of the virtual private networks' API."""
-        return RestClient(self._pool, self.api_config.net_url)
+        return RestClient(self._pool, self.api_config.net_url, "net")
 
     def gsb(self) -> RestClient:
         """Client of the service bus's API."""
-        return RestClient(self._pool, self.api_config.gsb_url)
+        return RestClient(self._pool, self.api_config.gsb_url, "gsb")
 
     async def close(self) -> None:
         """Close all connections; requests that are under way fail."""
