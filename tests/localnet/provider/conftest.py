@@ -21,7 +21,7 @@ from golem_nb.localnet import LocalNetwork, LocalProvider, ProviderSpec
 from golem_nb.localnet.provider.sandbox.host import Limits, Sandbox, SandboxHost
 from golem_nb.localnet.spec import Image
 from golem_nb.rest import Configuration, Gsb, Identity, Market, Payment
-from golem_nb.rest.activity import Activity, ActivityService, CommandResult
+from golem_nb.rest.activity import Activity, ActivityService, ActivityState, CommandResult
 from golem_nb.rest.agreements import Agreement, AgreementEvent
 from golem_nb.rest.allocations import Allocation
 from golem_nb.rest.errors import ApiError
@@ -175,6 +175,14 @@ class Requestor:
                 if event.agreement_id == agreement.id and event.kind == "terminated":
                     return event
         raise TimeoutError(f"nobody has ended {agreement} within {wait} s")
+
+    async def gone(self, activity: Activity, wait: float = 5.0) -> ActivityState:
+        """Wait for the end of an activity; return its last state."""
+        end = time.monotonic() + wait
+        while (state := await activity.state()).current != "Terminated" and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert state.current == "Terminated"
+        return state
 
     async def debit_notes(self, agreement: Agreement) -> list[DebitNote]:
         return [n for n in await self.payment.debit_notes() if n.agreement_id == agreement.id]

@@ -288,13 +288,7 @@ async def test_too_much_memory_ends_the_activity_with_a_reason(requestor, sh) ->
     agreement, activity = await requestor.ready()
     hungry = "exec /usr/bin/python3 -c 'import time; x = bytearray(300 << 20); time.sleep(60)'"
     await activity.send([sh(f"({hungry}) & {hungry}")])
-    state = await activity.state()
-    for _ in range(100):
-        state = await activity.state()
-        if state.current == "Terminated":
-            break
-        await asyncio.sleep(0.1)
-    assert state.current == "Terminated"
+    state = await requestor.gone(activity, wait=15)
     assert "GiB of memory, 0.50 GiB are offered" in (state.error_message or "")
     await requestor.end(agreement)
 
@@ -348,7 +342,7 @@ async def test_debit_notes_that_are_not_accepted_end_the_agreement(requestor) ->
     event = await requestor.terminated(agreement)
     assert event.terminator == "Provider"
     assert event.reason["golem.provider.code"] == "DebitNotesDeadline"
-    assert (await activity.state()).current == "Terminated"
+    await requestor.gone(activity)
     assert await requestor.invoice(agreement) is not None
 
 
@@ -364,7 +358,7 @@ async def test_an_agreement_that_expires_is_ended(requestor) -> None:
     reason = (await agreement.termination_reason()).reason
     assert reason["golem.provider.code"] == "Expired"
     assert reason["message"].startswith("Agreement expired @ ")
-    assert (await activity.state()).current == "Terminated"
+    await requestor.gone(activity)
 
 
 async def test_a_batch_of_an_unknown_activity_or_command(requestor) -> None:
