@@ -116,8 +116,8 @@ class Job:
         self._unpaid: set[str] = set()
         self._since = datetime.now(UTC)
 
-    async def run(self, done: Callable[[], None]) -> None:
-        """Do it all; `done` is called when the work is over and the ending begins."""
+    async def run(self) -> None:
+        """Do it all."""
         call, expires = self._daemon, datetime.now(UTC) + _HOUR
         network = os.environ["YAGNA_PAYMENT_NETWORK"]
         self._platform = f"erc20-{network}-tglm"
@@ -161,7 +161,6 @@ class Job:
                         group.create_task(self._counter(path, proposal["proposalId"]))
                     elif len(work) < self._count:
                         work.append(group.create_task(self._agree(proposal["proposalId"], expires, ends)))
-        done()
         await asyncio.gather(call("DELETE", path), *ends, self._pay())
         await call("DELETE", f"/payment-api/v1/allocations/{self._allocation}")
 

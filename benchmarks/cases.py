@@ -54,8 +54,7 @@ def _tasks(count: int, workers: int) -> Callable[[Clients, str], Awaitable[Value
             # of the first task nothing but the end was seen
             values["tasks_per_s"] = (count - 1) / values.pop("tasks_s")
             values["cpu_ms_per_task"] = 1000 * values.pop("tasks_cpu_s") / (count - 1)
-            whole = values["cpu_s"] + values["children_cpu_s"]
-            values["process_cpu_ms_per_task"] = 1000 * whole / count
+            values["process_cpu_ms_per_task"] = 1000 * values["cpu_s"] / count
         else:
             del values["tasks_s"], values["tasks_cpu_s"]
         return values

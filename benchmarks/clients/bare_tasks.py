@@ -26,10 +26,11 @@ async def main(count: int, workers: int) -> None:
             result = await activity.run(*start, bare.run("/bin/sh", "-c", f"echo {number}"))
             start = []
             clock.mark_once("first")
+            clock.mark("last")
             results.add(result["stdout"].strip())
 
     async with bare.connected() as daemon:
-        await bare.Job(daemon, workers, work).run(lambda: clock.mark("last"))
+        await bare.Job(daemon, workers, work).run()
     clock.mark("closed")
     assert results == {str(number) for number in range(count)}, "not all results are there"
     measure.report(

@@ -116,7 +116,7 @@ async def main(source: Path, target: Path) -> None:
 
     async with bare.connected() as daemon:
         node = (await daemon("GET", "/me"))["identity"]
-        await bare.Job(daemon, 1, work).run(lambda: None)
+        await bare.Job(daemon, 1, work).run()
     assert receiver.complete, "the checksum is wrong"
     size = source.stat().st_size / (1 << 20)
     measure.report(

@@ -52,8 +52,8 @@ async def tasks(count: int, workers: int) -> None:
             echo, data, payload=await payload(), max_workers=workers, timeout=TIMEOUT
         ):
             clock.mark_once("first")
+            clock.mark("last")
             results.add(task.result)
-        clock.mark("last")
     clock.mark("closed")
     assert results == {str(number) for number in range(count)}, "not all results are there"
     measure.report(

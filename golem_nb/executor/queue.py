@@ -81,7 +81,7 @@ class TaskQueue:
             self._ready.append(Item(task))
             self._wake(self._getters, one=True)
             self._wake(self._claimers, one=True)
-            if len(self._ready) > len(self._getters) + len(self._claimers):
+            if not self._getters and not self._claimers:
                 self._hungry.clear()
             await self._hungry.wait()
         self._exhausted = True

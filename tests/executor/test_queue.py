@@ -218,3 +218,9 @@ async def test_thousands_of_waiting_workers_are_not_quadratic() -> None:
             for worker in range(number):
                 group.create_task(one(str(worker)))
     assert len(harness.results) == number
+
+
+async def test_all_workers_that_come_at_once_have_something_to_come_for() -> None:
+    async with Harness(tasks(*range(10))) as harness, asyncio.timeout(1):
+        claims = await asyncio.gather(*(harness.queue.claim() for _ in range(6)))
+        assert None not in claims
