@@ -6,8 +6,11 @@ import asyncio
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -17,8 +20,8 @@ from golem_nb import __version__
 from golem_nb.cli.text import shown
 from golem_nb.engine.allocation import platform_name
 from golem_nb.exceptions import GolemError
-from golem_nb.localnet import LocalNetwork
-from golem_nb.localnet.provider.sandbox import probe
+from golem_nb.localnet import kept, running_networks
+from golem_nb.localnet.folders import SHARED
 from golem_nb.node import NodeError, describe_daemon, find_yagna
 
 Level = Literal["ok", "note", "wrong"]
@@ -51,7 +54,7 @@ def look() -> Iterator[Finding]:
     yield from _python()
     yield from _yagna()
     yield from _sandbox()
-    yield from _local_network()
+    yield from _local_networks()
     yield from _daemon()
 
 
@@ -74,35 +77,58 @@ def _yagna() -> Iterator[Finding]:
     except NodeError as error:
         yield Finding("wrong", str(error))
     else:
-        yield Finding("ok", f"yagna {'.'.join(map(str, binary.version))} at {binary.path}")
+        yield Finding("ok", f"yagna {binary.version} at {binary.path}")
 
 
 def _sandbox() -> Iterator[Finding]:
-    try:
-        found = asyncio.run(probe())
-    except GolemError as error:
-        yield Finding("wrong", f"the sandbox of local providers cannot be tried: {error}")
+    if sys.platform != "linux":
         return
-    if found.namespaces:
+    try:
+        isolated, tap, warnings = asyncio.run(_probe())
+    except GolemError as error:
+        yield Finding("wrong", f"local providers cannot run commands: {error}")
+        return
+    if isolated:
         yield Finding("ok", "local providers run commands in Linux namespaces")
-    else:
+    if tap:
+        yield Finding("ok", "local providers can offer a VPN")
+    for warning in warnings:
+        yield Finding("note", warning)
+
+
+async def _probe() -> tuple[bool, bool, list[str]]:
+    """Try a sandbox; return whether it is isolated, whether it has network devices, and the warnings."""
+    from golem_nb.localnet.provider.sandbox.host import SandboxHost
+
+    with tempfile.TemporaryDirectory(prefix="golem-nb-doctor-") as folder:
+        host = SandboxHost(Path(folder))
+        try:
+            await host.start()
+            return host.isolated, host.tap, host.warnings
+        finally:
+            await host.close()
+
+
+def _local_networks() -> Iterator[Finding]:
+    running = running_networks()
+    if not any(network.name == SHARED for network in running):
+        yield Finding("note", "no shared local network is up", "start one, if you want it: golem-nb up")
+    for network in running:
+        what = f"local network {network.name!r} of {len(network.providers)} providers at {network.api_url}"
+        if network.uptime is None:
+            yield Finding("wrong", f"{what} does not answer", _end(network.name))
+        else:
+            yield Finding("ok", f"{what}, up for {timedelta(seconds=round(network.uptime))}")
+    for name in kept():
         yield Finding(
             "note",
-            f"this system gives no namespaces ({found.reason}): local providers run plain processes",
-            "allow unprivileged user namespaces; only run payloads that you trust until then",
+            f"local network {name!r} was killed before all of it was settled; its data was kept",
+            f"settle: `with LocalNetwork.recover({name!r})`; forget: {_end(name)}",
         )
-    if found.tun:
-        yield Finding("ok", "local providers can offer a VPN (/dev/net/tun)")
-    else:
-        yield Finding("note", "no VPN on the local network: /dev/net/tun cannot be used", "modprobe tun")
 
 
-def _local_network() -> Iterator[Finding]:
-    network = LocalNetwork.running()
-    if network is None:
-        yield Finding("note", "no shared local network is up", "golem-nb up, or let a session start one")
-    else:
-        yield Finding("ok", f"a local network is up: {network.api_config.api_url}, subnet {network.subnet}")
+def _end(name: str) -> str:
+    return "golem-nb down" if name == SHARED else f"golem_nb.localnet.down({name!r}) in Python"
 
 
 def _daemon() -> Iterator[Finding]:

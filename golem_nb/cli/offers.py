@@ -7,6 +7,8 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import attrs
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +22,31 @@ from golem_nb.rest import Configuration, Market
 from golem_nb.rest.scan import Offer
 
 HOUR = 3600
+
+#: Terminals with fewer columns see the beginnings of node ids only, of so many characters.
+WIDE, SHORT_NODE = 116, 11
+
+
+@attrs.frozen
+class _Column:
+    key: str
+    heading: str
+    number: bool = False
+    width: int | None = None
+
+
+COLUMNS = (
+    _Column("provider", "provider", width=24),
+    _Column("node_id", "node"),
+    _Column("runtime", "runtime", width=12),
+    _Column("threads", "threads", number=True),
+    _Column("memory_gib", "mem GiB", number=True),
+    _Column("storage_gib", "disk GiB", number=True),
+    _Column("start_price", "start", number=True, width=12),
+    _Column("per_hour", "hour", number=True, width=12),
+    _Column("per_cpu_hour", "CPU hour", number=True, width=12),
+    _Column("subnet", "subnet", width=12),
+)
 
 
 async def scan(
@@ -49,7 +76,7 @@ def row(offer: Offer) -> dict[str, Any]:
     per_unit = price.per_unit if price else {}
 
     def hourly(counter: str) -> str | None:
-        return None if price is None else str(per_unit.get(counter, Decimal(0)) * HOUR)
+        return None if price is None else _plain(per_unit.get(counter, Decimal(0)) * HOUR)
 
     return {
         "provider": offer.props.get(NODE_NAME),
@@ -58,7 +85,7 @@ def row(offer: Offer) -> dict[str, Any]:
         "threads": offer.props.get(INF_THREADS),
         "memory_gib": offer.props.get(INF_MEM),
         "storage_gib": offer.props.get(INF_STORAGE),
-        "start_price": None if price is None else str(price.fixed),
+        "start_price": None if price is None else _plain(price.fixed),
         "per_hour": hourly(DURATION),
         "per_cpu_hour": hourly(CPU),
         "subnet": offer.props.get(SUBNET),
@@ -74,23 +101,53 @@ def main(
     if as_json:
         print(json.dumps(rows))
         return 0
-    table = Table(
-        title=f"{len(rows)} offers", title_justify="left", caption="prices in GLM", caption_justify="left"
-    )
-    for heading, right in (
-        ("provider", False),
-        ("node", False),
-        ("runtime", False),
-        ("threads", True),
-        ("memory GiB", True),
-        ("storage GiB", True),
-        ("start", True),
-        ("an hour", True),
-        ("a CPU hour", True),
-        ("subnet", False),
-    ):
-        table.add_column(heading, justify="right" if right else "left")
-    for entry in rows:
-        table.add_row(*("" if value is None else shown(value, 24) for value in entry.values()))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not rows:
+        where = f" in subnet {shown(subnet)}" if subnet else ""
+        console.print(
+            f"No offers were heard{where} within {seconds:g} s; a real network may need `--seconds 30`."
+        )
+        return 0
+    _print(console, rows)
     return 0
+
+
+def _print(console: Console, rows: list[dict[str, Any]]) -> None:
+    """Print a table that fits: what all offers have in common is said once, below it."""
+    common = {
+        name: rows[0][key]
+        for key, name in (("runtime", "runtime"), ("subnet", "subnet"))
+        if len({repr(entry[key]) for entry in rows}) == 1
+    }
+    said = [f"{name} {shown(value)}" for name, value in common.items() if value is not None]
+    table = Table(
+        title="1 offer" if len(rows) == 1 else f"{len(rows)} offers",
+        title_justify="left",
+        caption="; ".join(["prices in GLM", *said]),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    columns = [column for column in COLUMNS if column.key not in common]
+    narrow = console.width < WIDE
+    for column in columns:
+        table.add_column(
+            column.heading,
+            justify="right" if column.number else "left",
+            no_wrap=True,
+            max_width=SHORT_NODE if narrow and column.key == "node_id" else column.width,
+        )
+    for entry in rows:
+        table.add_row(*(_cell(entry[column.key]) for column in columns))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else shown(value, 42)
+
+
+def _plain(number: Decimal) -> str:
+    """Return a number without exponent and without zeros that say nothing."""
+    return f"{number.normalize():f}"
