@@ -14,13 +14,13 @@ from typing import Any
 
 import attrs
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from golem_nb import Golem, Task, WorkContext, vm
 from golem_nb.cli import frame
 from golem_nb.cli.tally import Tally
+from golem_nb.cli.text import shown
 from golem_nb.events import CommandExecuted, Event, TaskAccepted, TaskStarted
 from golem_nb.localnet import LocalNetwork
 from golem_nb.rest import Configuration, Payment
@@ -114,9 +114,12 @@ class Lanes:
             self._lane(event.provider_id, f"frame {event.task.data['number']}")
         elif isinstance(event, TaskAccepted):
             self._progress.advance(self._all)
+            if not self._progress.console.is_terminal:
+                name = shown(self._tally.providers[event.provider_id].name)
+                self._progress.console.print(f"  frame {event.task.data['number']:2d} by {name}")
 
     def _lane(self, provider: str, text: str) -> None:
-        name = escape(self._tally.providers[provider].name)
+        name = shown(self._tally.providers[provider].name)
         if provider not in self._lanes:
             self._lanes[provider] = self._progress.add_task("", total=None)
         self._progress.update(self._lanes[provider], description=f"  {name}: {text}")
@@ -210,7 +213,7 @@ def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) 
     for provider in sorted(tally.providers.values(), key=lambda entry: entry.name):
         per_unit = provider.price.per_unit if provider.price else {}
         table.add_row(
-            escape(provider.name),
+            shown(provider.name),
             str(provider.tasks),
             f"{per_unit.get('golem.usage.duration_sec', Decimal(0)) * 3600:.3f}",
             f"{per_unit.get('golem.usage.cpu_sec', Decimal(0)) * 3600:.3f}",
@@ -219,14 +222,14 @@ def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) 
     console.print(table)
     released = "released" if summary.allocation_released else "NOT released"
     console.print(
-        f"{summary.tasks_done} of {summary.tasks} frames are in {escape(str(folder))}. "
+        f"{summary.tasks_done} of {summary.tasks} frames are in {shown(folder, 500)}. "
         f"{summary.agreements_ended} of {summary.agreements} agreements ended, "
         f"{summary.invoices_accepted} invoices accepted, {summary.cost} of {summary.budget} GLM spent, "
         f"the rest {released}. First result after {summary.seconds_to_first_result} s, "
         f"all over after {summary.seconds} s."
     )
     for failure in tally.failures:
-        console.print(f"[yellow]{escape(failure)}[/]")
+        console.print(f"[yellow]{shown(failure, 500)}[/]")
 
 
 def main(*, as_json: bool, folder: Path, providers: int) -> int:
