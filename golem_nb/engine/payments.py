@@ -37,6 +37,11 @@ E = TypeVar("E", "DebitNoteEvent", "InvoiceEvent")
 #: One look for debit notes or invoices lasts so long, in seconds.
 POLL = 30.0
 
+#: When an agreement ends, its invoice is looked for at once: for so long, in seconds, then twice as long, up
+#: to a second. (The daemon, yagna 0.17.6, looks for what came in when it is asked and then once a second,
+#: while most providers send their invoice within a few milliseconds.)
+FIRST_LOOK = 0.05
+
 #: Documents that are worked on at the same time.
 HANDLERS = 10
 
@@ -61,6 +66,8 @@ class Payments:
         self._accounts: dict[AgreementId, AgreementAccount] = {}
         self._limit = asyncio.Semaphore(HANDLERS)
         self._changed = asyncio.Event()
+        self._next_look = POLL
+        self._looks: set[asyncio.Timeout] = set()
         self._handlers: asyncio.TaskGroup
 
     @property
@@ -81,6 +88,10 @@ class Payments:
         account.ended = True
         if account.early_invoice is not None:
             self._handlers.create_task(self._invoice_of(account, account.early_invoice), name="early invoice")
+        elif account.owes:
+            self._next_look = FIRST_LOOK
+            for look in self._looks:
+                look.reschedule(asyncio.get_running_loop().time())
         self._changed.set()
 
     def activity_created(self, agreement_id: AgreementId, activity: Activity) -> None:
@@ -115,7 +126,7 @@ class Payments:
         """Work on what comes in for an engine, this one or one whose agreements were taken up."""
         payment = self._engine.payment
         self._handlers.create_task(
-            self._follow("invoices", payment.collect_invoice_events, self._on_invoice, session_id, after),
+            self._follow("invoices", self._look_for_invoices, self._on_invoice, session_id, after),
             name="invoices",
         )
         self._handlers.create_task(
@@ -144,6 +155,23 @@ class Payments:
                     {account.held.agreement.id: account.held.provider for account in owing},
                 )
                 return
+
+    async def _look_for_invoices(
+        self, after: datetime, timeout: float, app_session_id: str
+    ) -> Sequence[InvoiceEvent]:
+        """Wait for invoices, once, until an agreement ends at most."""
+        timeout = min(timeout, self._next_look)
+        self._next_look = 2 * timeout if timeout < 1 else POLL
+        try:
+            async with asyncio.timeout(None) as look:
+                self._looks.add(look)
+                return await self._engine.payment.collect_invoice_events(
+                    after, timeout=timeout, app_session_id=app_session_id
+                )
+        except TimeoutError:
+            return []
+        finally:
+            self._looks.discard(look)
 
     async def _follow(
         self,
