@@ -63,7 +63,7 @@ class _Queue:
             took = time.perf_counter() - started
             if inspect.isawaitable(outcome):
                 await outcome
-        except Exception:
+        except (Exception, SystemExit):  # asyncio would let SystemExit of a callback tear down the whole loop
             logger.exception(
                 "Unhandled exception in event consumer %r at %s", self.consumer, type(event).__name__
             )

@@ -226,15 +226,24 @@ class Engine:
                 self._decoration = await self.payment.decorate_demand([self.budget.allocation.id])
                 async with GsbStorage(Gsb(self._configuration.gsb()), self.node_id) as self.storage:
                     background = asyncio.create_task(self._listen(), name="golem_nb listeners")
+                    background.add_done_callback(self._listeners_ended)
                     try:
                         ready.set_result(None)
                         await self._stopping.wait()
                         await self._shut_down()
                     finally:
+                        # cancelled like everything else when the loop is torn down, jobs still end agreements
+                        await asyncio.gather(*self._jobs.values(), return_exceptions=True)
                         background.cancel()
                         await asyncio.gather(background, return_exceptions=True)
             finally:
                 await self.budget.close(keep=bool(self.kept))
+
+    def _listeners_ended(self, listeners: asyncio.Task[None]) -> None:
+        """Without listeners no bill is paid and no end noticed: end all work rather than go on blindly."""
+        if not listeners.cancelled() and (error := listeners.exception()) is not None:
+            logger.error("The engine cannot listen to the daemon any more", exc_info=error)
+            self.fail(EngineStoppedError(f"The engine cannot listen to the daemon any more: {error}"))
 
     async def _listen(self) -> None:
         async with asyncio.TaskGroup() as self._listeners:

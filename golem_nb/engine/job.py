@@ -111,7 +111,7 @@ class Job:
             Takes agreements from `agreements`; is cancelled when the market fails or the job is stopped.
         """
         self.emit(JobStarted)
-        error: BaseException | None = None
+        error: BaseException | None = asyncio.CancelledError("the event loop was closed")
         try:
             async with asyncio.TaskGroup() as self._cleanup:
                 try:
@@ -120,10 +120,11 @@ class Job:
                 except Exception as failure:
                     error = failure
                 self.over.set_result(error)
-            await self.agreements.terminate_all(CANCELLED if error else SUCCESS)
         finally:
+            # also when the loop is torn down under us: what is not ended goes on costing
+            await self.agreements.terminate_all(CANCELLED if error else SUCCESS)
             if not self.over.done():
-                self.over.set_result(error or asyncio.CancelledError())
+                self.over.set_result(error)
             exc_info = (type(error), error, error.__traceback__) if error else None
             self.emit(JobFinished, exc_info=exc_info)
 

@@ -58,6 +58,21 @@ async def test_classes_filter_and_exceptions_are_logged_only(caplog: pytest.LogC
     assert "Unhandled exception in event consumer" in caplog.text
 
 
+async def test_a_consumer_that_wants_to_exit_does_not_take_the_loop_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dispatcher = EventDispatcher()
+
+    def leave(event: Event) -> None:
+        raise SystemExit(1)
+
+    dispatcher.add(leave, (Event,))
+    dispatcher.start()
+    dispatcher.emit(ShutdownFinished())
+    await dispatcher.stop()
+    assert "SystemExit" in caplog.text
+
+
 async def test_a_consumer_that_blocks_the_loop_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     dispatcher = EventDispatcher()
     dispatcher.add(lambda event: time.sleep(0.12), (Event,))
