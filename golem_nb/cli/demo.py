@@ -169,7 +169,8 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
                 ):
                     if first is None:
                         first = time.monotonic() - begun
-                    done.append(Path(task.result))
+                    assert task.result is not None  # the worker accepts paths
+                    done.append(task.result)
                 with console.status("Ending agreements, paying invoices …"):
                     await golem.stop()
         released = not await _allocations(network)
