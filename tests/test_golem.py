@@ -111,7 +111,7 @@ def test_the_default_strategy() -> None:
 @pytest.mark.contract("G13")
 def test_the_strategy_can_be_replaced_before_the_start() -> None:
     golem = Golem(budget=1, api_config=NOWHERE)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="DummyMS"):
         strategy = DummyMS()
     golem.strategy = strategy
     assert golem.strategy is strategy

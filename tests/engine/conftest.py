@@ -76,7 +76,7 @@ Batch = Callable[..., Awaitable[Outcome]]
 
 @pytest.fixture
 def batch(unruly: LocalNetwork) -> Batch:
-    """Run tasks on the unruly network, stop, and check that nothing is left: no agreement, no reserved money."""
+    """Run tasks on the unruly network, stop, and check that no agreement and no reserved money is left."""
 
     async def run(
         data: Iterable[Any] = range(4),

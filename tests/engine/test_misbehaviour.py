@@ -19,6 +19,8 @@ from golem_nb.engine import (
     agreements,
     payments,
     scripts,
+)
+from golem_nb.engine import (
     worker as worker_module,
 )
 from golem_nb.events import AgreementTerminated
