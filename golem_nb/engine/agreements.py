@@ -91,7 +91,8 @@ class HeldAgreement:
             self.ended = reason
             now = asyncio.get_running_loop().time()
             for scope in self._scopes:
-                scope.reschedule(now)
+                if not scope.expired():  # its own time may have run out at this very moment
+                    scope.reschedule(now)
 
 
 class AgreementPool:

@@ -91,7 +91,8 @@ class Payments:
         elif account.owes:
             self._next_look = FIRST_LOOK
             for look in self._looks:
-                look.reschedule(asyncio.get_running_loop().time())
+                if not look.expired():  # another agreement may have ended it at this very moment
+                    look.reschedule(asyncio.get_running_loop().time())
         self._changed.set()
 
     def activity_created(self, agreement_id: AgreementId, activity: Activity) -> None:
