@@ -31,7 +31,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Above this many bytes waiting in the socket's buffer `drain` waits.
+#: Bytes that may wait to be sent before `drain` waits, unless something else is asked for.
 _HIGH_WATER: Final = 8 << 20
 
 
@@ -105,8 +105,8 @@ class Bus(asyncio.Protocol):
             me = await bus.call("/local/identity/Get", "byDefault")
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, high_water: int = _HIGH_WATER) -> None:
+        self.name, self._high_water = name, high_water
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._frames = packets.Frames()
@@ -123,7 +123,7 @@ class Bus(asyncio.Protocol):
         self.closed: asyncio.Future[Exception | None] = self._loop.create_future()
 
     @classmethod
-    async def connect(cls, url: str, name: str) -> Bus:
+    async def connect(cls, url: str, name: str, high_water: int = _HIGH_WATER) -> Bus:
         """Connect and say hello.
 
         Parameters
@@ -132,6 +132,8 @@ class Bus(asyncio.Protocol):
             `unix:/path` as in the daemon's `GSB_URL`, or `tcp:host:port`.
         name
             Who we are, for the daemon's log.
+        high_water
+            Bytes that may wait to be sent before `full` is true and `drain` waits.
 
         Raises
         ------
@@ -142,10 +144,10 @@ class Bus(asyncio.Protocol):
         try:
             if url.startswith("tcp:"):
                 host, _, port = url[4:].removeprefix("//").partition(":")
-                _, bus = await loop.create_connection(lambda: cls(name), host, int(port))
+                _, bus = await loop.create_connection(lambda: cls(name, high_water), host, int(port))
             else:
                 path = url.removeprefix("unix:").removeprefix("//")
-                _, bus = await loop.create_unix_connection(lambda: cls(name), path)
+                _, bus = await loop.create_unix_connection(lambda: cls(name, high_water), path)
         except OSError as error:
             raise BusConnectionError(f"no service bus at {url}: {error}; is the daemon running?") from error
         return bus
@@ -162,7 +164,7 @@ class Bus(asyncio.Protocol):
         """Say hello (asyncio calls this)."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(_HIGH_WATER)
+        transport.set_write_buffer_limits(self._high_water)
         self._write(packets.hello(self.name, os.urandom(16)))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -224,9 +226,9 @@ class Bus(asyncio.Protocol):
         await self._room.wait()
 
     @property
-    def backlog(self) -> int:
-        """Bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+    def full(self) -> bool:
+        """Whether so much is waiting to be sent that `drain` would wait."""
+        return not self._room.is_set()
 
     # -- packets ----------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from golem_nb.exceptions import GolemError
 from golem_nb.localnet.provider.images import Images
 from golem_nb.localnet.provider.provider import Provider, Surroundings
 from golem_nb.localnet.provider.sandbox.host import SandboxHost
+from golem_nb.localnet.provider.vpn import Switch
 from golem_nb.localnet.spec import Image, InvalidSpecError, Misbehaviour, ProviderSpec
 
 __all__ = ["Agent", "main"]
@@ -53,6 +54,7 @@ class Agent:
         self._images = Images(Image.from_json(image) for image in configuration.get("images", ()))
         self._host = SandboxHost(self._folder / "activities", isolate=configuration.get("isolate", True))
         self._around: Surroundings | None = None
+        self._switch: Switch | None = None
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -63,6 +65,9 @@ class Agent:
         for warning in self._host.warnings:
             _say({"event": "warning", "text": warning})
         configuration = self._configuration
+        if self._host.tap and configuration.get("hub") is not None:
+            host, port = configuration["hub"]
+            self._switch = Switch((host, int(port)))
         self._around = Surroundings(
             api_url=configuration["api_url"],
             bus=configuration["bus"],
@@ -70,7 +75,7 @@ class Agent:
             platforms=tuple(configuration["payment_platforms"]),
             host=self._host,
             images=self._images,
-            networks=None,
+            networks=None if self._switch is None else self._switch.member,
             on_offer=_report_offer,
         )
         async with asyncio.TaskGroup() as group:
@@ -146,6 +151,8 @@ class Agent:
             async with asyncio.timeout(_STOP_TIMEOUT):
                 await asyncio.gather(*(p.stop() for p in self._providers.values()), return_exceptions=True)
         with contextlib.suppress(Exception):
+            if self._switch is not None:
+                await self._switch.close()
             await self._host.close()
         await asyncio.to_thread(shutil.rmtree, self._folder / "activities", ignore_errors=True)
 

@@ -29,6 +29,7 @@ from golem_nb.localnet.provider.pricing import COUNTERS
 from golem_nb.localnet.provider.sandbox.host import Limits, Sandbox, SandboxError, SandboxHost, remove_folder
 from golem_nb.localnet.provider.sandbox.layout import FOLDERS, ImageError
 from golem_nb.localnet.provider.transfer import Progress, TransferError, Transfers
+from golem_nb.localnet.provider.vpn import VpnError
 from golem_nb.localnet.spec import Image, MisbehaviourKind
 
 __all__ = ["ExeUnit", "Networks", "Task"]
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 _REPORT_INTERVAL: Final = 2.0
 _STORAGE_INTERVAL: Final = 1.0
 _CALL_TIMEOUT: Final = 10.0
+#: Batches whose results can still be asked for; an activity may live for days.
+_MAX_BATCHES: Final = 1000
 
 
 class _CommandError(GolemError):
@@ -53,6 +56,9 @@ class Networks(Protocol):
 
     async def leave(self, activity_id: str) -> None:
         """Take the activity's interfaces away."""
+
+    def cut(self, activity_id: str) -> None:
+        """Take them away at once, without a word to anyone."""
 
 
 @attrs.frozen(kw_only=True)
@@ -173,6 +179,8 @@ class ExeUnit:
         self._closing = True
         for task in self._tasks:
             task.cancel()
+        if self.networks is not None:
+            self.networks.cut(self.id)
         if self._sandbox is not None:
             self._sandbox.abort()
         for batch in self._batches.values():
@@ -304,6 +312,10 @@ class ExeUnit:
         if batch_id in self._batches:
             return ErrorReply({"badRequest": f"Batch {batch_id} already exists"})
         batch = self._batches[batch_id] = Batch(batch_id, message["exeScript"])
+        if len(self._batches) > _MAX_BATCHES:
+            oldest = next(iter(self._batches))
+            if self._batches[oldest].finished:
+                del self._batches[oldest]
         if not batch.finished:
             self._queue.put_nowait(batch)
         return batch_id
@@ -355,7 +367,7 @@ class ExeUnit:
             if method is None:
                 raise _CommandError(f"Unsupported command: {name}")
             outputs, code, message = await method(batch, index, arguments)
-        except (_CommandError, SandboxError, TransferError, ImageError) as error:
+        except (_CommandError, SandboxError, TransferError, ImageError, VpnError) as error:
             message, code = str(error), 1
         except (BusError, TimeoutError, OSError) as error:
             message, code = f"{name.capitalize()} failed: {error}", 1

@@ -31,6 +31,8 @@ __all__ = ["Provider", "Surroundings"]
 logger = logging.getLogger(__name__)
 
 _RETRY_PAUSE: Final = 0.5
+#: Agreements that `status` tells of; ended ones beyond it are forgotten.
+_REMEMBERED: Final = 200
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +93,7 @@ class Provider:
         self._bus: Bus | None = None
         self._api: ProviderApi | None = None
         self._group: asyncio.TaskGroup | None = None
+        self._vanishing: asyncio.Task[None] | None = None
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -348,6 +351,9 @@ class Provider:
             agreement.cut()
             raise
         logger.info("%s: agreement %s approved", self.spec.name, agreement_id[:12])
+        for old in list(self.agreements)[:-_REMEMBERED]:
+            if not self.agreements[old].live:
+                del self.agreements[old]
         self._spawn(agreement.watch(), f"agreement {agreement_id[:12]}")
         if self.faults.has(MisbehaviourKind.VANISH):
             self._soon_vanish()

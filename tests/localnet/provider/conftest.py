@@ -20,7 +20,7 @@ from golem_nb.config import ApiConfig
 from golem_nb.localnet import LocalNetwork, LocalProvider, ProviderSpec
 from golem_nb.localnet.provider.sandbox.host import Limits, Sandbox, SandboxHost
 from golem_nb.localnet.spec import Image
-from golem_nb.rest import Configuration, Gsb, Identity, Market, Payment
+from golem_nb.rest import Configuration, Gsb, Identity, Market, Net, Payment
 from golem_nb.rest.activity import Activity, ActivityService, ActivityState, CommandResult
 from golem_nb.rest.agreements import Agreement, AgreementEvent
 from golem_nb.rest.allocations import Allocation
@@ -88,6 +88,8 @@ class Requestor:
     payment: Payment
     activities: ActivityService
     storage: GsbStorage
+    net: Net
+    node_id: str
     allocation: Allocation
     provider: LocalProvider
     subnet: str
@@ -219,7 +221,10 @@ async def requestor(solo_network: LocalNetwork) -> AsyncIterator[Requestor]:
         market = Market(configuration.market())
         activities = ActivityService(configuration.activity())
         subnet = solo_network.env["YAGNA_SUBNET"]
-        requestor = Requestor(market, payment, activities, storage, allocation, provider, subnet)
+        net = Net(configuration.net())
+        requestor = Requestor(
+            market, payment, activities, storage, net, me.identity, allocation, provider, subnet
+        )
         yield requestor
         await provider.behave()
         for agreement in requestor.made:  # of a test that has failed: the provider has room for a few only
