@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextvars import ContextVar
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ DEFAULT_REPOSITORY_URL = "https://registry.golem.network"
 
 #: Names another registry in the place of the default one.
 REGISTRY_VARIABLE = "GOLEM_REGISTRY_URL"
+
+#: The registry of the network that a package is being looked up for, where it has one of its own. Packages are
+#: described before it is known where they will run.
+NETWORK_REGISTRY: ContextVar[str | None] = ContextVar("NETWORK_REGISTRY", default=None)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 _ANSWER_LIMIT = 64 * 1024
@@ -50,7 +55,10 @@ class Image:
 
 
 def registry_url(given: str) -> str:
-    """Return the registry to ask: `given`, unless it is only a default and the environment names another.
+    """Return the registry to ask.
+
+    That is `given`, unless it is only a default: then what the environment names, or the network's own, comes
+    first.
 
     Raises
     ------
@@ -58,8 +66,11 @@ def registry_url(given: str) -> str:
         It is not an HTTP URL.
     """
     url, source = given, "repository_url"
-    if isinstance(given, DefaultUrl) and os.environ.get(REGISTRY_VARIABLE, "").strip():
-        url, source = os.environ[REGISTRY_VARIABLE].strip(), REGISTRY_VARIABLE
+    if isinstance(given, DefaultUrl):
+        if os.environ.get(REGISTRY_VARIABLE, "").strip():
+            url, source = os.environ[REGISTRY_VARIABLE].strip(), REGISTRY_VARIABLE
+        else:
+            url = NETWORK_REGISTRY.get() or given
     return check_url(source, url).rstrip("/")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from golem_nb.payload.registry import NETWORK_REGISTRY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
 
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 class PackageRequest(Awaitable["Package"]):
     """An awaitable that gives a `Package`.
 
-    The package is looked up when this is awaited first, and then kept; a look-up that fails or is cancelled
-    is not kept, so that the next `await` tries again. It may be awaited any number of times, by several tasks
-    and in several event loops.
+    The package is looked up when this is awaited first, and then kept, for each registry that it is looked up
+    in; a look-up that fails or is cancelled is not kept, so that the next `await` tries again. It may be
+    awaited any number of times, by several tasks and in several event loops.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class PackageRequest(Awaitable["Package"]):
         self._name = name
         self._arguments = arguments
         self._resolve = resolve
-        self._package: Package | None = None
+        self._packages: dict[str | None, Package] = {}
         # A lock belongs to the loop in which it is first contended: each loop has its own.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -46,9 +48,10 @@ class PackageRequest(Awaitable["Package"]):
         return self._get().__await__()
 
     async def _get(self) -> Package:
-        if self._package is None:
+        where = NETWORK_REGISTRY.get()
+        if where not in self._packages:
             lock = self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
             async with lock:
-                if self._package is None:
-                    self._package = await self._resolve()
-        return self._package
+                if where not in self._packages:
+                    self._packages[where] = await self._resolve()
+        return self._packages[where]

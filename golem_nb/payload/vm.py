@@ -188,10 +188,10 @@ def repo(
     value = image_hash or image_tag
     if value is None:
         raise PackageException("Which image? Give image_tag, image_hash, or image_url and image_hash.")
-    registry = registry_url(repository_url)
+    registry_url(repository_url)  # a bad one is an error here, not when it is awaited
 
     async def look_up() -> Package:
-        image = await find_image(registry, by, value, https=image_use_https, dev_mode=dev_mode)
+        image = await find_image(registry_url(repository_url), by, value, https=image_use_https, dev_mode=dev_mode)
         return VmPackage(**requirements, image=image)
 
     return PackageRequest("vm.repo", {f"image_{by}": value}, look_up)
