@@ -196,7 +196,8 @@ class LocalNetwork:
         return self._folder.logs
 
     @property
-    def _is_shared(self) -> bool:
+    def is_shared(self) -> bool:
+        """Whether it goes on when this process has ended."""
         return self._descriptor is not None and self._process is None
 
     def _running(self) -> Descriptor:
@@ -296,7 +297,7 @@ class LocalNetwork:
     # -- start and stop -----------------------------------------------------------------------------------
 
     def __enter__(self) -> LocalNetwork:
-        if not self._is_shared:
+        if not self.is_shared:
             process = self._launch(owned=True)
             with self._or_abandon(process):
                 self._take(_first_line(process, self.logs))
@@ -327,7 +328,7 @@ class LocalNetwork:
         NetworkStartError
             Something could not be started; the text says what, and where the logs are.
         """
-        if self._is_shared:
+        if self.is_shared:
             return
         process = self._launch(owned=True)
         assert process.stdout is not None
