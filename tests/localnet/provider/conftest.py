@@ -24,7 +24,7 @@ from golem_nb.rest import Configuration, Gsb, Identity, Market, Net, Payment
 from golem_nb.rest.activity import Activity, ActivityService, ActivityState, CommandResult
 from golem_nb.rest.agreements import Agreement, AgreementEvent
 from golem_nb.rest.allocations import Allocation
-from golem_nb.rest.errors import ApiError
+from golem_nb.rest.errors import ApiError, BadRequestError
 from golem_nb.rest.notes import DebitNote, Invoice
 from golem_nb.rest.proposals import OfferProposal, ProposalRejection
 from golem_nb.storage.gsb import GsbStorage
@@ -122,7 +122,8 @@ class Requestor:
                     if event.is_draft:
                         return event
                     chosen = {**properties, "golem.com.payment.chosen-platform": PLATFORM}
-                    await event.respond(chosen, f"(&{constraints})")
+                    with contextlib.suppress(BadRequestError):  # of an offer that has just been withdrawn
+                        await event.respond(chosen, f"(&{constraints})")
         return None
 
     async def propose(self, **wanted: Any) -> Agreement:
