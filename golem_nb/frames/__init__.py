@@ -1,0 +1,1 @@
+"""What happens, as tables: events to columns to pandas."""
