@@ -13,6 +13,7 @@ from golem_nb.engine.errors import (
     OverchargeError,
     TaskFailedError,
     TasksFailedError,
+    WorkerFunctionError,
     WorkersFailedError,
 )
 from golem_nb.engine.job import Job
@@ -32,6 +33,7 @@ __all__ = [
     "OverchargeError",
     "TaskFailedError",
     "TasksFailedError",
+    "WorkerFunctionError",
     "WorkersFailedError",
     "platform_name",
 ]

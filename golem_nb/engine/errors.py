@@ -119,10 +119,12 @@ class WorkersFailedError(GolemError):
     def __init__(self, causes: Sequence[BaseException]) -> None:
         self.causes = tuple(causes)
         distinct = list(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes))
-        super().__init__(
-            f"{len(self.causes)} workers in a row have failed before their first task: "
-            + "; ".join(distinct[:5])
-        )
+        workers = "A worker has" if len(self.causes) == 1 else f"{len(self.causes)} workers in a row have"
+        super().__init__(f"{workers} failed before the first task: " + "; ".join(distinct[:5]))
+
+
+class WorkerFunctionError(GolemError, TypeError):
+    """A worker function is not what it has to be; to try it again would only cost more."""
 
 
 class OverchargeError(GolemError):

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from golem_nb.engine.errors import WorkerFunctionError
 from golem_nb.events import (
     CommandExecuted,
     CommandStarted,
@@ -122,8 +123,9 @@ class ScriptRunner:
 
     async def _send(self, script: Script) -> BatchId | None:
         if not isinstance(script, Script):
-            raise TypeError(
-                f"a worker yields scripts, made by `context.new_script()`; it has yielded {script!r:.200}"
+            raise WorkerFunctionError(
+                "a worker must yield scripts, made by `context.new_script()`, but this one has yielded "
+                f"{script!r:.200}"
             )
         commands = await script.prepare()
         if not commands:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.ctx import WorkContext
+from golem_nb.engine.agreements import SUCCESS
 from golem_nb.engine.journal import step
 from golem_nb.engine.scripts import ScriptRunner
 from golem_nb.events import (
@@ -54,6 +55,8 @@ class Worker:
         self._engine = job.engine
         self._held = held
         self.activity: Activity
+        #: Whether another worker may follow on the agreement when this one has ended well.
+        self.reuse = True
 
     async def run(self, scripts: Callable[[WorkContext], Scripts]) -> None:
         """Create the activity, run the scripts on it, and let it be ended in the background.
@@ -72,7 +75,10 @@ class Worker:
             failed = False
         finally:
             self.finish(sys.exc_info()[1] if failed else None)
-            self._job.clean_up(self._close(self.activity, reuse=not failed))
+            if failed or self.reuse:
+                self._job.clean_up(self._close(self.activity, reuse=not failed))
+            else:
+                self.end(SUCCESS)
 
     async def begin(self, activity: Activity | None = None) -> tuple[WorkContext, ScriptRunner]:
         """Create the activity, or take up one that is there, and return what scripts are run with.

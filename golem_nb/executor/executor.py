@@ -8,10 +8,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from golem_nb.engine.errors import JobTimeoutError, TasksFailedError, WorkersFailedError
+from golem_nb.engine.errors import (
+    JobTimeoutError,
+    TasksFailedError,
+    WorkerFunctionError,
+    WorkersFailedError,
+)
 from golem_nb.engine.job import Job
 from golem_nb.engine.worker import Worker
-from golem_nb.executor.queue import TaskQueue, WorkerTasks
+from golem_nb.exceptions import GolemError
+from golem_nb.executor.queue import LOCAL_ERRORS, TaskQueue, WorkerTasks
 from golem_nb.executor.task import Task
 from golem_nb.log import get_logger
 
@@ -43,6 +49,11 @@ MIN_EXPIRATION = timedelta(minutes=5)
 
 #: Agreements on which a task is tried before it is given up.
 MAX_TRIES = 5
+
+
+_NOT_A_WORKER = (
+    "{!r} cannot be a worker: it must be an async generator function, `async def` with `yield script` in it"
+)
 
 
 class Executor:
@@ -103,14 +114,15 @@ class Executor:
             Time is up; what was finished before has been yielded.
         TasksFailedError
             Tasks were given up; all others have been yielded, unless not one has ever succeeded.
+        WorkersFailedError
+            Worker after worker has ended before it took a task.
+        WorkerFunctionError
+            `worker` is not an async generator function, or yields something else than scripts.
         """
         if not inspect.isasyncgenfunction(
             inspect.unwrap(worker, stop=lambda f: inspect.isasyncgenfunction(f))
         ) and (inspect.iscoroutinefunction(worker) or inspect.isgeneratorfunction(worker)):
-            raise TypeError(
-                f"{worker!r} cannot be a worker: it must be an async generator function, `async def` with "
-                "`yield script` in it"
-            )
+            raise WorkerFunctionError(_NOT_A_WORKER.format(worker))
         run = _Run(
             self._engine, self._payload, self._max_workers, self._timeout, worker, data, job_id, implicit_init
         )
@@ -199,11 +211,14 @@ class _Run:
         def scripts(context: WorkContext) -> Scripts:
             nonlocal tasks
             tasks = WorkerTasks(self._queue, context, claim)
-            return self._scripts(context, tasks)
+            return self._scripts(worker, context, tasks)
 
         error: BaseException | None = None
         try:
             await worker.run(scripts)
+        except WorkerFunctionError as failure:
+            error = failure
+            raise
         except Exception as failure:
             logger.warning(
                 "Worker for job %s has failed: %s: %s", self._job.id, type(failure).__name__, failure
@@ -215,20 +230,24 @@ class _Run:
         finally:
             if tasks is not None:
                 tasks.end(error)
+        if error is None and tasks is not None and not (tasks.taken or tasks.exhausted):
+            error = GolemError("the worker has ended without taking a task: loop over `tasks`")
         if error is None or (tasks is not None and tasks.taken):
             self._barren.clear()
         else:
             self._barren.append(error)
-            if len(self._barren) >= MAX_TRIES + self._max_workers:
+            if len(self._barren) >= MAX_TRIES + self._max_workers or isinstance(error, LOCAL_ERRORS):
                 raise WorkersFailedError(self._barren)
 
-    async def _scripts(self, context: WorkContext, tasks: WorkerTasks) -> Scripts:
+    async def _scripts(self, worker: Worker, context: WorkContext, tasks: WorkerTasks) -> Scripts:
         if self._implicit_init:
             script = context.new_script()
             script.deploy()
             script.start()
             yield script
         generator = self._worker(context, tasks)
+        if not isinstance(generator, AsyncGenerator):
+            raise WorkerFunctionError(_NOT_A_WORKER.format(self._worker))
         try:
             script = await anext(generator)
             while True:
@@ -239,6 +258,7 @@ class _Run:
                 else:
                     script = await generator.asend(results)
         except StopAsyncIteration:
-            pass
+            # who leaves early wants no more of this provider
+            worker.reuse = tasks.exhausted
         finally:
             await generator.aclose()

@@ -17,6 +17,15 @@ from golem_nb.executor.task import Task, TaskStatus
 if TYPE_CHECKING:
     from golem_nb.ctx import WorkContext
 
+#: What no other provider can do better: a file of this machine is missing, or must not be used.
+LOCAL_ERRORS = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
 TaskSource = AsyncIterable[Task[Any, Any]] | Iterable[Task[Any, Any]]
 
 
@@ -133,7 +142,7 @@ class TaskQueue:
         """Take note of a failed try: the task is given to another worker, or given up."""
         self._running -= 1
         item.causes.append(cause)
-        if len(item.causes) >= self._max_tries:
+        if len(item.causes) >= self._max_tries or isinstance(cause, LOCAL_ERRORS):
             self.failures.append(TaskFailedError(item.task, item.causes))
             self._check_end()
         else:
@@ -202,6 +211,7 @@ class WorkerTasks(AsyncIterator[Task[Any, Any]]):
         self._taken = 0
         self._items: list[Item] = []
         self._closed = False
+        self._exhausted = False
 
     def __aiter__(self) -> WorkerTasks:
         return self
@@ -213,6 +223,7 @@ class WorkerTasks(AsyncIterator[Task[Any, Any]]):
         self._claim.release()
         item = await self._queue.get(self._context.id)
         if item is None:
+            self._exhausted = True
             raise StopAsyncIteration
         self._taken += 1
         self._items.append(item)
@@ -228,6 +239,11 @@ class WorkerTasks(AsyncIterator[Task[Any, Any]]):
     def taken(self) -> int:
         """Number of tasks that the worker was given."""
         return self._taken
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the worker was told that there is nothing left for it."""
+        return self._exhausted
 
     def end(self, error: BaseException | None) -> None:
         """Give back what the worker has neither accepted nor rejected.

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,8 +28,12 @@ from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.rest import Configuration, Market, Payment
 
 if TYPE_CHECKING:
+    from golem_nb.config import ApiConfig
+    from golem_nb.engine import Journal
     from golem_nb.executor.executor import WorkerFunction
+    from golem_nb.executor.queue import TaskSource
     from golem_nb.localnet import LocalProvider, Misbehaviour
+    from golem_nb.payload import Payload
 
 IMAGE = "golem/alpine:latest"
 
@@ -57,6 +70,11 @@ class Outcome:
         return [event for event in self.events if type(event).__name__ in names]
 
     @property
+    def names(self) -> list[str]:
+        """The classes of all events, in order."""
+        return [type(event).__name__ for event in self.events]
+
+    @property
     def accepted(self) -> dict[str, Decimal]:
         """Accepted invoices by provider."""
         return {event.provider_id: event.invoice.amount for event in self.of("InvoiceAccepted")}
@@ -76,49 +94,96 @@ Batch = Callable[..., Awaitable[Outcome]]
 
 @pytest.fixture
 def batch(unruly: LocalNetwork) -> Batch:
-    """Run tasks on the unruly network, stop, and check that no agreement and no reserved money is left."""
+    """Run tasks on the unruly network, stop, and check that nothing is left: no agreement, no money."""
+    return partial(run_batch, unruly)
 
-    async def run(
-        data: Iterable[Any] = range(4),
-        *,
-        worker: WorkerFunction = echo,
-        only: str | None = None,
-        timeout: float | timedelta = 120.0,
-        max_workers: int = 2,
-        budget: Any = 1,
-        wait_for_payments: bool = True,
-        **golem_arguments: Any,
-    ) -> Outcome:
-        outcome = Outcome()
-        golem = Golem(
-            budget=budget,
-            api_config=unruly.api_config,
-            event_consumer=outcome.events.append,
-            **golem_arguments,
-        )
-        if only is not None:
-            node_id = unruly.provider(only).node_id
-            golem.strategy = ProviderFilter(golem.strategy, lambda provider: provider == node_id)
-        payload = await vm.repo(image_tag=IMAGE, repository_url=unruly.registry_url)
-        if not isinstance(timeout, timedelta):
-            timeout = timedelta(seconds=timeout)
-        started = time.monotonic()
-        await golem.start()
-        try:
-            async for task in golem.execute_tasks(
-                worker, [Task(item) for item in data], payload, max_workers=max_workers, timeout=timeout
-            ):
-                outcome.results.append(task.result)
-        except Exception as error:
-            outcome.error = error
-        stopping = time.monotonic()
-        outcome.seconds = stopping - started
-        await golem.stop(wait_for_payments)
-        outcome.seconds_to_stop = time.monotonic() - stopping
-        await check_nothing_left(unruly)
-        return outcome
 
-    return run
+@pytest.fixture
+def tame(network: LocalNetwork) -> Batch:
+    """Do the same on the network of three well-behaved providers."""
+    return partial(run_batch, network)
+
+
+@attrs.frozen
+class Running:
+    """A started `Golem`, a payload for it, and its events so far."""
+
+    golem: Golem
+    payload: Payload
+    heard: Outcome
+
+
+@pytest.fixture
+async def running(network: LocalNetwork) -> AsyncIterator[Running]:
+    """An engine on the network of well-behaved providers; stopped by the test, or afterwards."""
+    heard = Outcome()
+    payload = await vm.repo(image_tag=IMAGE, repository_url=network.registry_url)
+    async with Golem(budget=1, api_config=network.api_config, event_consumer=heard.events.append) as golem:
+        yield Running(golem, payload, heard)
+    await check_nothing_left(network)
+
+
+async def run_batch(
+    network: LocalNetwork,
+    data: TaskSource | Iterable[Any] = range(4),
+    *,
+    worker: WorkerFunction = echo,
+    only: str | None = None,
+    timeout: float | timedelta = 120.0,
+    max_workers: int | None = 2,
+    budget: Any = 1,
+    wait_for_payments: bool = True,
+    payload: Payload | None = None,
+    job_id: str | None = None,
+    implicit_init: bool = True,
+    journal: Journal | None = None,
+    api_config: ApiConfig | None = None,
+    **golem_arguments: Any,
+) -> Outcome:
+    """Run tasks from the start of an engine to its stop, and check that nothing is left."""
+    outcome = Outcome()
+    golem = Golem(
+        budget=budget,
+        api_config=api_config or network.api_config,
+        event_consumer=outcome.events.append,
+        **golem_arguments,
+    )
+    if only is not None:
+        node_id = network.provider(only).node_id
+        golem.strategy = ProviderFilter(golem.strategy, lambda provider: provider == node_id)
+    if journal is not None:
+        golem.journal = journal
+    if payload is None:
+        payload = await vm.repo(image_tag=IMAGE, repository_url=network.registry_url)
+    if not isinstance(timeout, timedelta):
+        timeout = timedelta(seconds=timeout)
+    source = data if isinstance(data, AsyncIterable) else [as_task(item) for item in data]
+    started = time.monotonic()
+    await golem.start()
+    try:
+        async for task in golem.execute_tasks(
+            worker,
+            source,
+            payload,
+            max_workers=max_workers,
+            timeout=timeout,
+            job_id=job_id,
+            implicit_init=implicit_init,
+        ):
+            outcome.results.append(task.result)
+    except Exception as error:
+        outcome.error = error
+    stopping = time.monotonic()
+    outcome.seconds = stopping - started
+    await golem.stop(wait_for_payments)
+    outcome.seconds_to_stop = time.monotonic() - stopping
+    await check_nothing_left(network)
+    return outcome
+
+
+def as_task(item: Any) -> Task[Any, Any]:
+    """Wrap what is not a task."""
+    return item if isinstance(item, Task) else Task(item)
 
 
 async def check_nothing_left(network: LocalNetwork) -> None:

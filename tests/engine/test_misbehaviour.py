@@ -95,7 +95,7 @@ async def test_deploys_that_fail_everywhere_end_the_job(batch: Batch, bad: Local
     await bad.misbehave("fail-deploy")
     outcome = await batch(only="bad", max_workers=1)
     assert outcome.error is not None
-    assert "before their first task" in str(outcome.error)
+    assert "before the first task" in str(outcome.error)
     assert "Deploy" in str(outcome.error)
 
 
@@ -130,9 +130,13 @@ async def test_a_provider_that_vanishes_in_mid_task(
     assert sorted(outcome.results) == ALL
 
 
-async def test_a_provider_that_falls_silent(batch: Batch, bad: LocalProvider) -> None:
-    await bad.misbehave("go-silent")
-    outcome = await batch(only="bad", data=["x"], max_workers=1, timeout=45, worker=endless)
+async def test_a_provider_that_falls_silent(
+    batch: Batch, bad: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "FIRST_POLL", 0.5)
+    monkeypatch.setattr(scripts, "POLL", 1.0)
+    await bad.misbehave(Misbehaviour(kind="go-silent", after=1.0))
+    outcome = await batch(only="bad", data=["x"], max_workers=1, timeout=15, worker=endless)
     assert isinstance(outcome.error, TasksFailedError | JobTimeoutError)
     failed = [event.exception for event in outcome.of("WorkerFinished") if event.exception]
     assert any(isinstance(error, BatchError) for error in failed)
