@@ -68,6 +68,7 @@ def as_list(parse: Callable[[Any], T]) -> Callable[[Any], list[T]]:
     """Make the reader of a JSON array from the reader of its elements."""
 
     def read(value: Any) -> list[T]:
+        """Read a JSON list, each item in the same way."""
         if not isinstance(value, list):
             raise MalformedField(f"expected a list, got {_shown(value)}")
         return [parse(item) for item in value]
