@@ -33,14 +33,20 @@ class _Queue:
         self.consumer = consumer
         self.classes = classes
         self.events: deque[Event] = deque()
-        self.wake = asyncio.Event()
+        # a future instead of an asyncio.Event, which asks the system for its loop with every wait
+        self._waiter: asyncio.Future[None] | None = None
         self.closing = False
         self.task: asyncio.Task[None] | None = None
         self.warned = False
 
     def put(self, event: Event) -> None:
         self.events.append(event)
-        self.wake.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Have `run` look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -53,8 +59,8 @@ class _Queue:
                     until = loop.time() + SLICE
             if self.closing:
                 return
-            self.wake.clear()
-            await self.wake.wait()
+            self._waiter = loop.create_future()
+            await self._waiter
 
     async def _consume(self, event: Event) -> None:
         started = time.perf_counter()
@@ -115,7 +121,7 @@ class EventDispatcher:
         for queue in self._queues:
             if queue.task is not None:
                 queue.closing = True
-                queue.wake.set()
+                queue.wake()
                 tasks.append(queue.task)
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_LIMIT)
@@ -133,8 +139,4 @@ class EventDispatcher:
 
     def _launch(self, queue: _Queue) -> None:
         queue.closing = False
-        # an Event made in an earlier loop belongs to that loop
-        queue.wake = asyncio.Event()
-        if queue.events:
-            queue.wake.set()
         queue.task = asyncio.create_task(queue.run(), name=f"events for {queue.consumer!r}")
