@@ -1,0 +1,91 @@
+"""Everything that a session shows: one pump, one consumer of events, panels made when first asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+from golem_nb.ui.pump import Pump
+
+if TYPE_CHECKING:
+    from golem_nb.events import Event
+    from golem_nb.frames import Recorder
+    from golem_nb.ui.card import SessionCard
+    from golem_nb.ui.lanes import Lanes
+    from golem_nb.ui.panel import Panel
+    from golem_nb.ui.progress import BatchProgress
+    from golem_nb.ui.sources import JobSource, SessionSource
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """The panels of one session.
+
+    Parameters
+    ----------
+    session
+        The session.
+    recorder
+        Its events, as frames.
+
+    Examples
+    --------
+    ::
+
+        desk = Desk(session, recorder)
+        golem.add_event_consumer(desk.take)
+        desk.progress(job).show()
+        desk.end()
+    """
+
+    def __init__(self, session: SessionSource, recorder: Recorder | None = None) -> None:
+        from golem_nb.ui.lanes import Lanes
+
+        self._session = session
+        self._recorder = recorder
+        self._pump = Pump()
+        self._lanes: Lanes = Lanes()
+        self._panels: dict[tuple[str, int], tuple[Any, Panel]] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Desk of {len(self._panels)} panels>"
+
+    def take(self, event: Event) -> None:
+        """Take note of an event; on the engine's loop, so it only counts."""
+        self._lanes.take(event)
+        self._pump.mark()
+
+    def mark(self) -> None:
+        """Note that facts have changed; from any thread."""
+        self._pump.mark()
+
+    def card(self) -> SessionCard:
+        """Return the panel of the session."""
+        from golem_nb.ui.card import SessionCard
+
+        return self._panel("card", self._session, lambda: SessionCard(self._session, self._pump))
+
+    def progress(self, job: JobSource) -> BatchProgress:
+        """Return the panel of a batch."""
+        from golem_nb.ui.progress import BatchProgress
+
+        return self._panel("progress", job, lambda: BatchProgress(job, self._lanes, self._pump))
+
+    def end(self) -> None:
+        """Show the last state of everything, replace each output by its final faces, and end the pump."""
+        for _, panel in list(self._panels.values()):
+            # the session is over whatever becomes of what it has shown
+            with contextlib.suppress(Exception):
+                panel.end()
+        self._pump.close()
+
+    def _panel(self, kind: str, subject: Any, make: Any) -> Any:
+        key = (kind, id(subject))
+        with self._lock:
+            # the subject is kept with its panel, so that its id is not given to another one
+            if key not in self._panels:
+                self._panels[key] = subject, make()
+            return self._panels[key][1]

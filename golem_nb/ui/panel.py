@@ -1,0 +1,325 @@
+"""What every panel is: a widget with a snapshot and a line of text beside it, and a place for its errors."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from golem_nb.log import get_logger
+from golem_nb.ui import commands
+from golem_nb.ui.pump import Pump
+from golem_nb.ui.text import clean
+
+__all__ = ["Panel", "difference"]
+
+logger = get_logger(__name__)
+
+#: The last errors that a panel shows.
+MOST_FAULTS = 5
+
+#: The outputs that are replaced at the end; older ones keep the live widget.
+MOST_OUTPUTS = 50
+
+#: How long a text of the kernel's own errors may be.
+FAULT_LENGTH = 600
+
+VIEW_MIMETYPE = "application/vnd.jupyter.widget-view+json"
+
+Action = Callable[..., Any]
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what turns one state into another one, row by row in its tables; None if nothing does.
+
+    Parameters
+    ----------
+    old, new
+        JSON data; a mapping in them is a table of rows by their keys. No key ever goes away.
+
+    Examples
+    --------
+    >>> difference({"a": 1, "rows": {"x": 1, "y": 2}}, {"a": 1, "rows": {"x": 3}})
+    {'merge': {'rows': {'x': 3}}, 'drop': {'rows': ['y']}}
+    """
+    changed: dict[str, Any] = {}
+    merge: dict[str, Any] = {}
+    drop: dict[str, Any] = {}
+    for key, value in new.items():
+        before = old.get(key)
+        if before == value:
+            continue
+        if isinstance(value, dict) and isinstance(before, dict):
+            if rows := {name: row for name, row in value.items() if before.get(name) != row}:
+                merge[key] = rows
+            if gone := [name for name in before if name not in value]:
+                drop[key] = gone
+        else:
+            changed[key] = value
+    patch = {"set": changed, "merge": merge, "drop": drop}
+    return {name: part for name, part in patch.items() if part} or None
+
+
+class Panel(anywidget.AnyWidget):
+    """Base of the panels.
+
+    A subclass says what its state is (`describe`), what may be pressed (`actions`) and how it looks where
+    nothing lives (`face_html`, `face_text`). The state is sent by the pump alone; what the browser sends only
+    starts a command on a thread of its own. An exception of either is shown in the panel, in words.
+
+    Parameters
+    ----------
+    pump
+        Keeps it up to date while it is displayed.
+    """
+
+    state = traitlets.Dict().tag(sync=True)
+
+    #: What may be asked for from the browser: the name of the action, and the method of the panel.
+    actions: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, pump: Pump, **traits: Any) -> None:
+        self._pump = pump
+        self._outputs: list[str] = []
+        self._busy: dict[str, int] = {}
+        self._faults: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+        self._writing = threading.RLock()
+        self._version = 0
+        self._resync = False
+        self._ended = False
+        # in place before the browser is told of the widget
+        super().__init__(state=self._put(self._describe()), **traits)
+        self.on_msg(self._on_message)
+
+    def __repr__(self) -> str:
+        return self.face_text()
+
+    # -- for subclasses ------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Return the state, JSON data; called by the pump."""
+        raise NotImplementedError
+
+    @property
+    def over(self) -> bool:
+        """Whether what it shows has ended, so that the state is the last one."""
+        return False
+
+    def face_html(self) -> str:
+        """Return a snapshot: well-formed, themed, and without anything that runs."""
+        raise NotImplementedError
+
+    def face_text(self) -> str:
+        """Return one line that depends on nothing but what is shown."""
+        raise NotImplementedError
+
+    def on_other(self, message: Mapping[str, Any], buffers: list[Any]) -> None:
+        """Take a message of the browser that is of no kind that all panels know."""
+
+    # -- display -------------------------------------------------------------------------------------------
+
+    def bundle(self) -> dict[str, Any]:
+        """Return the three faces: the live widget, the snapshot and the line of text."""
+        return {
+            VIEW_MIMETYPE: {"version_major": 2, "version_minor": 0, "model_id": self.model_id},
+            "text/html": self.face_html(),
+            "text/plain": self.face_text(),
+        }
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        self._pump_it()
+        return self.bundle(), {}
+
+    def _ipython_display_(self) -> None:
+        self.show()
+
+    def show(self) -> None:
+        """Display it here, once more; in a plain interpreter print its line of text."""
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:
+            print(self.face_text())  # noqa: T201 - this is its display
+            return
+        name = uuid.uuid4().hex
+        self._outputs = [*self._outputs, name][-MOST_OUTPUTS:]
+        self._pump_it()
+        display(self.bundle(), raw=True, display_id=name)
+
+    def _pump_it(self) -> None:
+        if not self._ended:
+            self._pump.add(self)
+
+    def end(self) -> None:
+        """Write the last state, and replace each output once, so that a saved notebook shows the end."""
+        with self._writing:
+            if self._ended:
+                return
+            self._ended = True
+            self._flush()
+        self._pump.remove(self)
+        self._replace_outputs()
+
+    def revive(self) -> None:
+        """Go on after an end, for example because failed items are tried again."""
+        with self._writing:
+            self._ended = False
+        self._pump.add(self)
+
+    def _replace_outputs(self) -> None:
+        if not self._outputs:
+            return
+        from IPython.display import update_display
+
+        bundle = self.bundle()
+        for name in self._outputs:
+            update_display(bundle, display_id=name, raw=True)
+
+    # -- the pump's side -----------------------------------------------------------------------------------
+
+    @property
+    def ticking(self) -> bool:
+        """Whether costs and times go on although nothing happens."""
+        return not self._ended
+
+    def flush(self) -> bool:
+        """Write what has changed; ends the panel when what it shows is over."""
+        with self._writing:
+            if self._ended:
+                return False
+            written = self._flush()
+            over = self.over
+        if over:
+            self.end()
+        return written
+
+    def beat(self) -> None:
+        """Say that the kernel is alive."""
+        self.send({"kind": "beat", "now": time.time() * 1000})
+
+    def _flush(self) -> bool:
+        state = self._describe()
+        patch = difference(self._trait_values["state"], state)
+        if patch is None and not self._resync:
+            return False
+        base = self._version
+        self._version += 1
+        state = self._put(state)
+        if self._resync:
+            self._resync = False
+            self.send({"kind": "full", "state": state, "now": state["now"]})
+        else:
+            self.send(
+                {
+                    "kind": "patch",
+                    "base": base,
+                    "version": self._version,
+                    "now": state["now"],
+                    **(patch or {}),
+                }
+            )
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        try:
+            state = self.describe()
+        except Exception as error:
+            logger.debug("The state of %s could not be made", type(self).__name__, exc_info=True)
+            state = dict(self._trait_values.get("state") or {})
+            self._fault(f"This could not be brought up to date: {_words(error)}", key="update")
+        else:
+            self._faults.pop("update", None)
+        state["busy"] = sorted(self._busy)
+        state["faults"] = dict(self._faults)
+        state["final"] = self._ended
+        state.pop("version", None)
+        state.pop("now", None)
+        return state
+
+    def _put(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Keep the state where a page that is opened later finds it, without sending all of it again."""
+        full = {**state, "version": self._version, "now": datetime.now(UTC).timestamp() * 1000}
+        self._trait_values["state"] = full
+        return full
+
+    # -- the browser's side --------------------------------------------------------------------------------
+
+    def _on_message(self, _: Any, message: Any, buffers: list[Any]) -> None:
+        """Hear the browser; on whatever thread, so nothing is done here."""
+        if not isinstance(message, dict):
+            return
+        kind = message.get("kind")
+        if kind == "hello":
+            self._resync = True
+            self._pump_it()
+            self._pump.mark()
+        elif kind == "do":
+            arguments = message.get("args")
+            self.perform(str(message.get("action")), arguments if isinstance(arguments, dict) else {})
+        else:
+            try:
+                self.on_other(message, buffers)
+            except Exception as error:
+                self._fault(_words(error))
+
+    def perform(self, action: str, arguments: Mapping[str, Any]) -> None:
+        """Do what a button asks for, on a thread of its own."""
+        if action == "dismiss":
+            self._faults.pop(str(arguments.get("key")), None)
+            self._changed()
+            return
+        method = self.actions.get(action)
+        if method is None:
+            self._fault(f"There is nothing called {clean(action, 40)!r} here")
+            return
+        key = self.busy_key(action, arguments)
+        self._busy[key] = self._busy.get(key, 0) + 1
+        self._changed()
+
+        def done(error: BaseException | None) -> None:
+            self._busy[key] -= 1
+            if not self._busy[key]:
+                del self._busy[key]
+            if error is not None:
+                logger.debug("%s of %s failed", action, type(self).__name__, exc_info=error)
+                self._fault(f"{action.replace('_', ' ').capitalize()}: {_words(error)}")
+            self._changed()
+
+        started = commands.run(lambda: getattr(self, method)(**arguments), done)
+        if not started:
+            del self._busy[key]
+            self._fault("Too much is under way already: wait until some of it is done")
+
+    def busy_key(self, action: str, arguments: Mapping[str, Any]) -> str:
+        """Return the name under which an action that is under way is part of the state."""
+        identity = arguments.get("id")
+        return action if identity is None else f"{action} {identity}"
+
+    def _fault(self, text: str, key: str | None = None) -> None:
+        key = key or str(next(self._numbers))
+        self._faults[key] = text
+        while len(self._faults) > MOST_FAULTS:
+            del self._faults[next(iter(self._faults))]
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._ended:
+            # an ended panel is not pumped any more, but its errors still have to be seen
+            with self._writing:
+                self._flush()
+        else:
+            self._pump.mark()
+
+
+def _words(error: BaseException) -> str:
+    text = clean(error, FAULT_LENGTH)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

@@ -1,0 +1,120 @@
+"""Sources that stand where they are put: for what the real network cannot be brought to at a wanted moment.
+
+Tests of how panels look, and of what they do with hostile or huge facts, run in a kernel that imports this.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from golem_nb.ui.desk import Desk
+from golem_nb.ui.lanes import Lane
+from golem_nb.ui.sources import ErrorFact, JobFacts, RunningFact, SessionFacts
+
+HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>\x1b[31m\u202egnp.exe"
+
+
+class Source:
+    """Facts that can be changed, and a list of what was pressed."""
+
+    def __init__(self, facts: Any) -> None:
+        self.now = facts
+        self.pressed: list[tuple[Any, ...]] = []
+        self.error: Exception | None = None
+        self.delay = 0.0
+
+    def facts(self) -> Any:
+        return self.now
+
+    def change(self, **values: Any) -> None:
+        self.now = attrs.evolve(self.now, **values)
+        desk.mark()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def press(*values: Any, **named: Any) -> None:
+            time.sleep(self.delay)
+            self.pressed.append((name, *values, *named.values()))
+            if self.error is not None:
+                raise self.error
+
+        return press
+
+
+session = Source(
+    SessionFacts(
+        name="default",
+        state="ready",
+        network="local",
+        subnet="public",
+        daemon="http://127.0.0.1:7465",
+        budget=Decimal(1),
+        settled=Decimal("0.1234"),
+        accepted=Decimal("0.0821"),
+        reserved=Decimal("0.05"),
+        per_hour=Decimal("0.312"),
+        currency="tGLM",
+        node_id="0x1234567890abcdef1234567890abcdef12345678",
+        account="erc20-hoodi-tglm 0x1234567890abcdef1234567890abcdef12345678",
+        balance=Decimal(1000),
+        running=[
+            RunningFact("job", "job-3", "32 of 50 done"),
+            RunningFact("cluster", "cluster-1", "2 of 2 WebService running"),
+        ],
+        left=["2 agreements of session default, ended 14:02, are still open (0.2 GLM an hour)"],
+    )
+)
+desk = Desk(session)
+
+job = Source(
+    JobFacts(
+        name="job-3",
+        state="running",
+        what="wc -w /golem/input/{}",
+        total=50,
+        done=32,
+        failed=2,
+        running=4,
+        retries=3,
+        cost=Decimal("0.01234"),
+        projected=Decimal("0.0201"),
+        limit=Decimal("0.5"),
+        started=datetime.now(UTC) - timedelta(seconds=72),
+        seconds_left=41.0,
+        errors=[
+            ErrorFact("7", "provider-2", "Command exited with code 1: wc: /golem/input/7: No such file"),
+            ErrorFact("9", HOSTILE, HOSTILE * 20),
+        ],
+        engine_jobs=["1"],
+    )
+)
+
+
+def lanes() -> None:
+    """Six providers, each in another state."""
+    states = ["running", "transferring", "deploying", "negotiating", "failed", "paid"]
+    desk._lanes._jobs["1"] = {
+        f"0x{n}": Lane(
+            f"0x{n}",
+            name,
+            state=state,
+            doing="item 12" if state == "running" else "did not answer" if state == "failed" else "",
+            done=3 * n,
+            failed=int(state == "failed"),
+            accepted={"a": Decimal(n) / 1000},
+        )
+        for n, (state, name) in enumerate(
+            zip(
+                states,
+                ["sun-01", "provider-2", "kiełbasa", "مزود", HOSTILE[:60], "old-faithful"],
+                strict=True,
+            )
+        )
+    }

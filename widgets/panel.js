@@ -1,0 +1,217 @@
+// The frame that every panel has: a heading, a place for errors and questions, and a word when the kernel is gone.
+
+import { h, keyed, put, write } from "./dom.js";
+import { clockTime } from "./format.js";
+import { storeOf } from "./store.js";
+
+/** @import { Context, Message, State } from "./types.d.ts" */
+/** @import { Store } from "./store.js" */
+
+/** The words of screen readers change at most that often, in milliseconds. */
+const SPEAK = 4000;
+
+/**
+ * @typedef {object} Frame
+ * @property {Store} store
+ * @property {HTMLElement} root
+ * @property {HTMLElement} body Where the panel's own elements go.
+ * @property {HTMLElement} tools Where its buttons go.
+ * @property {(name: string, args?: Record<string, unknown>) => void} act Ask the kernel to do something.
+ * @property {(question: string, yes: string, action: () => void) => void} ask Ask the person first.
+ * @property {(text: string) => void} say Tell it to screen readers.
+ * @property {(text: string, mark?: string) => void} title
+ */
+
+/**
+ * Whether what is behind an element is dark.
+ * @param {Element} el
+ * @returns {boolean}
+ */
+export function isDark(el) {
+  for (let node = /** @type {Element | null} */ (el); node; node = node.parentElement) {
+    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    if (parts && parts.length >= 3 && (parts[3] ?? 1) > 0.5) {
+      return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] < 128;
+    }
+  }
+  return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+/**
+ * Build a panel in `el` and keep it up to date; returns what takes it down again.
+ * @param {Context} context
+ * @param {string} name Class of the panel.
+ * @param {(frame: Frame) => { update: (state: State) => void, message?: (message: Message, buffers: DataView[]) => void, tick?: () => void, close?: () => void }} build
+ * @returns {() => void}
+ */
+export function panel({ model, el }, name, build) {
+  const store = storeOf(model);
+  const mark = h("span", { class: "gnb-mark", "aria-hidden": "true" });
+  const heading = h("h3", { class: "gnb-title" });
+  const tools = h("div", { class: "gnb-tools" });
+  const body = h("div", { class: "gnb-body" });
+  const faults = h("ul", { class: "gnb-faults", role: "alert" });
+  const question = h("div", { class: "gnb-question", role: "alertdialog", hidden: true });
+  const gone = h("p", { class: "gnb-gone", role: "status", hidden: true });
+  const spoken = h("p", { class: "gnb-spoken", "aria-live": "polite" });
+  const head = h("header", { class: "gnb-head" }, mark, heading, tools);
+  // JupyterLab has shortcuts of one letter for cells: none of them may fire while somebody works in here
+  const root = h(
+    "section",
+    { class: `gnb gnb-${name}`, "data-lm-suppress-shortcuts": "true" },
+    head,
+    gone,
+    question,
+    faults,
+    body,
+    spoken,
+  );
+
+  let saidAt = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let saying;
+  /** @type {Frame} */
+  const frame = {
+    store,
+    root,
+    body,
+    tools,
+    act: (action, args = {}) => store.send({ kind: "do", action, args }),
+    ask(text, yes, action) {
+      const back = /** @type {HTMLElement | null} */ (document.activeElement);
+      const close = () => {
+        question.hidden = true;
+        question.replaceChildren();
+        if (back?.isConnected) back.focus();
+      };
+      const no = h("button", { type: "button", onclick: close }, "No, go back");
+      const go = h(
+        "button",
+        {
+          type: "button",
+          class: "gnb-danger",
+          onclick: () => {
+            close();
+            action();
+          },
+        },
+        yes,
+      );
+      put(question, "aria-label", text);
+      question.replaceChildren(h("p", {}, text), h("div", { class: "gnb-tools" }, no, go));
+      question.hidden = false;
+      question.onkeydown = (event) => {
+        if (event.key === "Escape") close();
+      };
+      no.focus();
+    },
+    say(text) {
+      clearTimeout(saying);
+      saying = setTimeout(
+        () => {
+          saidAt = Date.now();
+          write(spoken, text);
+        },
+        Math.max(0, saidAt + SPEAK - Date.now()),
+      );
+    },
+    title(text, symbol = "") {
+      write(heading, text);
+      write(mark, symbol);
+      put(root, "aria-label", text);
+    },
+  };
+
+  const parts = build(frame);
+
+  const theme = () => put(root, "data-theme", isDark(el) ? "dark" : "light");
+  const life = () => {
+    const state = store.state();
+    const cut = el.closest(".jupyter-widgets-disconnected") != null;
+    gone.hidden = !(cut || (store.silent() && !state.final));
+    if (!gone.hidden) {
+      write(
+        gone,
+        cut
+          ? `The kernel is gone. This is how it was at ${clockTime(state.now)}; buttons do nothing any more.`
+          : `Nothing was heard of the kernel for a while. This is how it was at ${clockTime(state.now)}.`,
+      );
+    }
+    put(root, "data-gone", cut);
+  };
+  const refresh = () => {
+    const state = store.state();
+    keyed(
+      faults,
+      Object.entries(state.faults ?? {}),
+      (key) =>
+        h(
+          "li",
+          {},
+          h("span", {}),
+          h(
+            "button",
+            { type: "button", "aria-label": "Dismiss this error", onclick: () => frame.act("dismiss", { key }) },
+            "✕",
+          ),
+        ),
+      (node, text) => write(/** @type {Element} */ (node.firstElementChild), text),
+    );
+    parts.update(state);
+  };
+
+  let scheduled = 0;
+  const onChange = () => {
+    // however many messages come, a view is drawn once a frame
+    if (!scheduled) {
+      scheduled = requestAnimationFrame(() => {
+        scheduled = 0;
+        refresh();
+        life();
+      });
+    }
+  };
+  const unlisten = store.listen((message, buffers) => {
+    if (message && parts.message) parts.message(message, buffers);
+  });
+  model.on("change:state", onChange);
+  const clock = setInterval(() => {
+    life();
+    parts.tick?.();
+  }, 1000);
+  const watcher = new MutationObserver(() => {
+    theme();
+    life();
+  });
+  watcher.observe(document.body, { attributes: true });
+  watcher.observe(el, { attributes: true, attributeFilter: ["class"] });
+
+  el.append(root);
+  put(el, "data-lm-suppress-shortcuts", "true");
+  refresh();
+  life();
+  theme();
+  // the element gets its place in the page, and with it its background, only after this function has ended
+  requestAnimationFrame(theme);
+
+  return () => {
+    clearInterval(clock);
+    clearTimeout(saying);
+    cancelAnimationFrame(scheduled);
+    watcher.disconnect();
+    unlisten();
+    model.off("change:state", onChange);
+    parts.close?.();
+  };
+}
+
+/**
+ * A button that asks the kernel for something.
+ * @param {string} label
+ * @param {(event: MouseEvent) => void} onclick
+ * @param {Record<string, any>} [properties]
+ * @returns {HTMLButtonElement}
+ */
+export function button(label, onclick, properties = {}) {
+  return h("button", { type: "button", onclick, ...properties }, label);
+}

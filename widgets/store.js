@@ -1,0 +1,78 @@
+// The state of a panel in the browser: the kernel sends what has changed, all views of a model share it.
+
+/** @import { Message, Model, Patch, State } from "./types.d.ts" */
+
+/** Without a sign of life from the kernel for so long, a panel says so; in milliseconds. */
+export const SILENCE = 16_000;
+
+/**
+ * The state after a change; neither of the two is touched.
+ * @param {State} state
+ * @param {Patch} patch
+ * @returns {State}
+ */
+export function patched(state, patch) {
+  const next = { ...state, ...patch.set, version: patch.version };
+  for (const [table, rows] of Object.entries(patch.merge ?? {})) next[table] = { ...next[table], ...rows };
+  for (const [table, ids] of Object.entries(patch.drop ?? {})) {
+    next[table] = { ...next[table] };
+    for (const id of ids) delete next[table][id];
+  }
+  return next;
+}
+
+/**
+ * @typedef {object} Store
+ * @property {() => State} state
+ * @property {() => number} now The kernel's clock, in milliseconds since 1970.
+ * @property {() => boolean} silent Whether nothing was heard of the kernel for long.
+ * @property {(message: Message, buffers?: ArrayBufferView[]) => void} send
+ * @property {(listener: (message: Message | null, buffers: DataView[]) => void) => () => void} listen
+ */
+
+/** @type {WeakMap<Model, Store>} */
+const stores = new WeakMap();
+
+/**
+ * The store of a model; one for all its views.
+ * @param {Model} model
+ * @returns {Store}
+ */
+export function storeOf(model) {
+  const known = stores.get(model);
+  if (known) return known;
+  /** @type {Set<(message: Message | null, buffers: DataView[]) => void>} */
+  const listeners = new Set();
+  let heard = Date.now();
+  let ahead = (model.get("state")?.now ?? Date.now()) - Date.now();
+  let asked = 0;
+  /** @type {Store} */
+  const store = {
+    state: () => model.get("state"),
+    now: () => Date.now() + ahead,
+    silent: () => Date.now() - heard > SILENCE,
+    send: (message, buffers) => model.send(message, undefined, buffers),
+    listen(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  model.on("msg:custom", (/** @type {Message} */ message, /** @type {DataView[]} */ buffers = []) => {
+    heard = Date.now();
+    if (message.now) ahead = message.now - heard;
+    if (message.kind === "patch") {
+      if (message.base === store.state().version) {
+        model.set("state", patched(store.state(), /** @type {any} */ (message)));
+      } else if (message.version > store.state().version && heard - asked > 1000) {
+        // something was lost, for example while the page was reloaded
+        asked = heard;
+        store.send({ kind: "hello" });
+      }
+    } else if (message.kind === "full") {
+      model.set("state", message.state);
+    }
+    for (const listener of listeners) listener(message, buffers);
+  });
+  stores.set(model, store);
+  return store;
+}
