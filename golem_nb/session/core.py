@@ -1,0 +1,330 @@
+"""The part of a session that lives in the engine's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from golem_nb.engine.agreements import CANCELLED
+from golem_nb.engine.job import Job
+from golem_nb.events import (
+    ActivityCreated,
+    AgreementConfirmed,
+    AgreementRejected,
+    AgreementTerminated,
+    DebitNoteAccepted,
+    InvoiceAccepted,
+    JobFinished,
+    JobStarted,
+    WorkerFinished,
+)
+from golem_nb.frames import Recorder
+from golem_nb.golem import Golem
+from golem_nb.ledger import Ledger
+from golem_nb.ledger import Place as LedgerPlace
+from golem_nb.log import get_logger
+from golem_nb.payload.registry import NETWORK_REGISTRY
+from golem_nb.rest import Configuration, Identity, Payment
+from golem_nb.rest.errors import ApiError
+from golem_nb.session.errors import JobCancelledError, LimitReachedError, SessionClosedError
+from golem_nb.session.limits import BudgetJournal, LimitedStrategy, Limits
+from golem_nb.session.meter import Meter, Money
+from golem_nb.session.portal import Portal
+from golem_nb.session.signal import Signal
+from golem_nb.session.thread import EngineThread
+from golem_nb.session.watchdog import Watchdog
+from golem_nb.strategy import default_strategy
+
+if TYPE_CHECKING:
+    from golem_nb.engine import Engine
+    from golem_nb.ledger import Book
+    from golem_nb.payload import Payload
+    from golem_nb.session.handle import Handle
+    from golem_nb.session.places import Daemon
+    from golem_nb.session.settings import Settings
+
+__all__ = ["Core"]
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+
+#: What the costs of a session depend on.
+_COSTLY = (
+    ActivityCreated,
+    AgreementConfirmed,
+    AgreementRejected,
+    AgreementTerminated,
+    DebitNoteAccepted,
+    InvoiceAccepted,
+    JobFinished,
+    JobStarted,
+    WorkerFinished,
+)
+
+#: Of all sessions of the process, so that events name each job by the name that its handle has.
+_numbers = itertools.count(1)
+
+
+class Core:
+    """Owns the engine's thread, the engine, and what runs on it for one session.
+
+    Parameters
+    ----------
+    settings
+        The arguments of the session.
+    warn
+        Called, in the engine's thread, with each warning that the user should see.
+    """
+
+    def __init__(self, settings: Settings, warn: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.thread = EngineThread(f"golem-session-{settings.name}")
+        self.portal = Portal(self.thread)
+        self.watchdog = Watchdog(self.thread)
+        self.meter = Meter()
+        self.recorder = Recorder()
+        self.handles: dict[str, Handle[Any, Any]] = {}
+        #: Given whenever a job, or the money, has changed.
+        self.changed = Signal()
+        self._warn = warn
+        self.golem: Golem
+        self.ledger: Ledger
+        self.book: Book
+        self.limits: Limits
+        self.daemon: Daemon
+        self.node_id = ""
+        self.account = ""
+        self.strategy: LimitedStrategy
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ready = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._watching: asyncio.Task[None] | None = None
+
+    # -- start and stop -----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start everything.
+
+        Raises
+        ------
+        GolemError
+            The network, the ledger or the engine cannot be started; nothing stays behind then.
+        """
+        try:
+            await self._open()
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._ready.set()
+            self.changed.give()
+
+    async def _open(self) -> None:
+        settings = self.settings
+        place = settings.place
+        self.daemon = daemon = await place.open()
+        try:
+            await self._ask_who()
+            self.ledger = await asyncio.to_thread(Ledger)
+            try:
+                self.book = await asyncio.to_thread(
+                    self.ledger.begin,
+                    settings.name,
+                    self.node_id,
+                    "local" if place.is_local else daemon.payment_network,
+                    settings.budget,
+                    LedgerPlace(daemon.api_config.api_url, daemon.localnet, daemon.owned),
+                )
+                try:
+                    await self._start_engine()
+                except BaseException:
+                    await self.book.close()
+                    raise
+            except BaseException:
+                self.ledger.close()
+                raise
+        except BaseException:
+            await place.close()
+            raise
+
+    async def _ask_who(self) -> None:
+        daemon = self.daemon
+        async with Configuration(daemon.api_config) as configuration:
+            self.node_id = (await Identity(configuration.root()).me()).identity
+            accounts = await Payment(configuration.payment()).accounts()
+        mine = (a for a in accounts if a.network == daemon.payment_network and a.send)
+        self.account = next((account.address for account in mine), "")
+
+    async def _start_engine(self) -> None:
+        settings, daemon = self.settings, self.daemon
+        self.limits = Limits(settings.budget, self.meter, self.handles.values, self._warn)
+        own = default_strategy()
+        base = own if settings.strategy is None else settings.strategy
+        self.strategy = LimitedStrategy(base, self.limits, settings.provider_names, settings.max_price)
+        golem = Golem(
+            budget=settings.budget,
+            strategy=self.strategy,
+            subnet_tag=daemon.subnet,
+            payment_driver=daemon.payment_driver,
+            payment_network=daemon.payment_network,
+            event_consumer=self.recorder.take,
+            api_config=daemon.api_config,
+        )
+        if settings.strategy is None:
+            golem.add_event_consumer(own.on_event)
+        golem.journal = BudgetJournal(self.book, self.limits)
+        golem.add_event_consumer(self.book.take, self.book.EVENTS)
+        golem.add_event_consumer(self.meter.take, [AgreementConfirmed])
+        golem.add_event_consumer(self.limits.take, _COSTLY)
+        golem.add_event_consumer(lambda _: self.changed.give(), _COSTLY)
+        await golem.start()
+        self.golem = golem
+        self.meter.attach(golem._running().payments)
+        self._watching = asyncio.create_task(self.limits.run(), name="limits of the session")
+
+    async def ready(self) -> None:
+        """Wait until everything is started.
+
+        Raises
+        ------
+        SessionClosedError
+            It was stopped, or could not be started.
+        """
+        await self._ready.wait()
+        if self._failure is not None:
+            raise SessionClosedError(f"The session could not be started: {self._failure}") from self._failure
+        if self._stopping:
+            raise SessionClosedError("The session was stopped: make a new one with Session(...)")
+
+    async def close(self, wait_for_payments: bool) -> None:
+        """End all jobs and agreements, pay, release the rest, and end what was started; once."""
+        await self._ready.wait()
+        if self._failure is not None or self._stopping:
+            return
+        self._stopping = True
+        for handle in list(self.handles.values()):
+            if not handle.ended:
+                handle.end_early(JobCancelledError(f"{handle.kind} {handle.id} was ended with its session"))
+        suspended = await self.golem.stop(wait_for_payments)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.take_payments()
+        await self.book.close(suspended)
+        await asyncio.to_thread(self.ledger.close)
+        await self.settings.place.close()
+        self.changed.give()
+
+    async def abandon(self) -> None:
+        """End every agreement at once; invoices are left to `Session.recover` of a later session."""
+        if not self._ready.is_set() or self._failure is not None or self._stopping:
+            return
+        self._stopping = True
+        engine = self.golem._running()
+        jobs = list(engine._jobs)
+        ending = [job.agreements.terminate_all(CANCELLED) for job in jobs]
+        await asyncio.gather(*ending, engine.budget.close(), return_exceptions=True)
+
+    async def take_payments(self) -> None:
+        """Ask the daemon what was settled."""
+        try:
+            async with Configuration(self.daemon.api_config) as configuration:
+                records = await Payment(configuration.payment()).payments(after=self.golem_started)
+        except ApiError as error:
+            logger.debug("What was settled is not known: %s", error)
+            return
+        self.recorder.add_payments(records)
+        self.book.payments(records)
+
+    @property
+    def golem_started(self) -> Any:
+        """When the engine was started."""
+        engine = self.golem._engine
+        return None if engine is None else engine.started
+
+    # -- for jobs -----------------------------------------------------------------------------------------
+
+    async def engine_for(self, handle: Handle[Any, Any]) -> Engine:
+        """Return the running engine for a job that is about to begin.
+
+        Raises
+        ------
+        SessionClosedError
+            The session was stopped.
+        LimitReachedError
+            Nothing of the budget is left.
+        """
+        await self.ready()
+        if self.limits.left <= 0:
+            raise LimitReachedError(
+                f"Nothing is left of the budget of {self.settings.budget} GLM for {handle.kind} {handle.id}: "
+                "stop the session and begin one with a larger `budget`."
+            )
+        return self.golem._running()
+
+    async def resolve(self, payload: Payload | Awaitable[Payload]) -> Payload:
+        """Look up a payload on the session's network."""
+        if not inspect.isawaitable(payload):
+            return payload
+        return await self.on_network(_awaited(payload))
+
+    async def on_network(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run something that looks up packages: in the network's own registry, if it has one."""
+        token = NETWORK_REGISTRY.set(self.daemon.registry)
+        try:
+            return await coroutine
+        finally:
+            NETWORK_REGISTRY.reset(token)
+
+    def start(self, handle: Handle[Any, Any]) -> None:
+        """Run a job; may be called from any thread."""
+        if self._stopping or not self.thread.alive:
+            raise SessionClosedError("The session was stopped: make a new one with Session(...)")
+        self.handles[handle.id] = handle
+        self.portal.start(self._own(handle.run()))
+
+    async def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await work
+        finally:
+            self._tasks.discard(task)
+
+    def post(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function in the engine's thread, from any thread, without waiting for it."""
+        if not self.thread.alive:
+            raise SessionClosedError("The session was stopped: make a new one with Session(...)")
+        self.thread.loop.call_soon_threadsafe(function, *arguments)
+
+    def touched(self) -> None:
+        """Note that something to be seen has changed."""
+        self.changed.give()
+
+    def money(self, jobs: Iterable[str] | None = None) -> Money:
+        """What was spent and is owed; may be called from any thread."""
+        return self.meter.total() if jobs is None else self.meter.of(jobs)
+
+    @staticmethod
+    def new_id() -> str:
+        """Return a name for a new job, which no other job of this process has."""
+        return next(name for name in map(str, _numbers) if name not in Job._used_ids)
+
+    @staticmethod
+    def engine_job_id(handle_id: str) -> str:
+        """Return a name for an engine's job: that of its handle, with a number if it is not the first."""
+        if handle_id not in Job._used_ids:
+            return handle_id
+        names = (f"{handle_id}.{number}" for number in itertools.count(2))
+        return next(name for name in names if name not in Job._used_ids)
+
+
+async def _awaited(payload: Awaitable[T]) -> T:
+    return await payload

@@ -1,0 +1,44 @@
+"""The jobs of a session, by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from golem_nb.session.handle import Handle
+
+__all__ = ["Jobs"]
+
+
+class Jobs(Mapping[str, Any]):
+    """A mapping from ids to handles, the oldest first; numbers do as well as texts.
+
+    Examples
+    --------
+    >>> session.jobs["1"].cancel()
+    >>> list(session.jobs)
+    ['1']
+    """
+
+    def __init__(self, handles: Mapping[str, Handle[Any, Any]]) -> None:
+        self._handles = dict(handles)
+
+    def __getitem__(self, key: str | int) -> Any:
+        try:
+            return self._handles[str(key)]
+        except KeyError:
+            known = ", ".join(map(repr, self._handles)) or "none yet"
+            raise KeyError(f"there is no job {key!r}; there are: {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handles)
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._handles.values())) or "no jobs yet"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._handles)

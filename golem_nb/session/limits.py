@@ -1,0 +1,341 @@
+"""Keeps what is spent within the budget of the session and the limits of its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from golem_nb.engine.charges import CPU, DURATION, LinearPrice
+from golem_nb.events import AgreementConfirmed, AgreementRejected, Event, JobFinished, JobStarted
+from golem_nb.log import get_logger
+from golem_nb.rest.errors import ApiError
+from golem_nb.session.errors import DoesNotFitError, LimitReachedError
+from golem_nb.session.meter import Meter, first_costs
+from golem_nb.strategy import SCORE_REJECTED, WrappingMarketStrategy
+
+if TYPE_CHECKING:
+    from golem_nb.engine import Job, Journal, JournalEntry
+    from golem_nb.engine.accounts import ActivityAccount
+    from golem_nb.rest.market import OfferProposal
+    from golem_nb.session.handle import Handle
+    from golem_nb.strategy import BaseMarketStrategy
+
+__all__ = ["BudgetJournal", "LimitedStrategy", "Limits"]
+
+logger = get_logger(__name__)
+
+#: A warning is given when so much of a limit is used up.
+WARN_AT = Decimal("0.8")
+
+#: From this part on, providers are asked what was really used: until then the most that is possible will do.
+ASK_FROM = Decimal("0.5")
+
+#: Ending takes a moment, which costs too: work is ended so many seconds before a limit is reached.
+ENDING = 3
+
+#: Seconds between two looks, at least and at most.
+SHORTEST, LONGEST = 0.5, 30.0
+
+#: Offers whose price is remembered, until an agreement is made.
+REMEMBERED = 10_000
+
+ZERO = Decimal(0)
+
+
+class Limits:
+    """Watches the costs of a session; lives in the engine's thread.
+
+    Parameters
+    ----------
+    budget
+        The most that the session may spend, GLM.
+    meter
+        Knows the costs.
+    handles
+        Gives the jobs of the session.
+    warn
+        Called with each warning.
+    """
+
+    def __init__(
+        self,
+        budget: Decimal,
+        meter: Meter,
+        handles: Callable[[], Collection[Handle[Any, Any]]],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.budget = budget
+        self._meter = meter
+        self._handles = handles
+        self._warn = warn
+        self._jobs: dict[str, Job] = {}
+        self._prices: OrderedDict[str, LinearPrice] = OrderedDict()
+        #: Agreements that are being made: what they may cost at first.
+        self._pending: dict[str, Decimal] = {}
+        #: The cheapest offer that did not fit, GLM.
+        self._refused: Decimal | None = None
+        self._warned: set[str] = set()
+        self._changed = asyncio.Event()
+
+    # -- before an agreement is made ----------------------------------------------------------------------
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither accepted nor reserved, GLM."""
+        money = self._meter.total()
+        return self.budget - money.accepted - money.reserved - sum(self._pending.values(), ZERO)
+
+    def fits(self, offer: OfferProposal) -> bool:
+        """Whether an agreement on an offer could be paid for; remembers its price."""
+        price = LinearPrice.agreed(offer.props)
+        if price is None:
+            return True
+        self._prices[offer.id] = price
+        while len(self._prices) > REMEMBERED:
+            self._prices.popitem(last=False)
+        needed = first_costs(price)
+        if needed <= self.left:
+            return True
+        self._refused = needed if self._refused is None else min(needed, self._refused)
+        self._changed.set()
+        return False
+
+    def reserve(self, entry: str, proposal_id: str, provider: str) -> None:
+        """Set aside what an agreement may cost at first.
+
+        Raises
+        ------
+        DoesNotFitError
+            It is not there.
+        """
+        price = self._prices.get(proposal_id)
+        if price is None:
+            return
+        needed, left = first_costs(price), self.left
+        if needed > left:
+            raise DoesNotFitError(provider, needed, left)
+        self._pending[entry] = needed
+
+    def made(self, entry: str, agreement_id: str | None) -> None:
+        """Note what came of it."""
+        needed = self._pending.pop(entry, None)
+        if agreement_id is not None and needed is not None:
+            self._pending[agreement_id] = needed
+
+    def withdrawn(self, agreement_id: str) -> None:
+        """Note that an agreement is not to be, or is over."""
+        self._pending.pop(agreement_id, None)
+
+    # -- while work is done -------------------------------------------------------------------------------
+
+    def take(self, event: Event) -> None:
+        """Consume an event, after the meter has."""
+        match event:
+            case JobStarted():
+                self._jobs[event.job.id] = event.job
+            case JobFinished():
+                self._jobs.pop(event.job.id, None)
+            case AgreementConfirmed() | AgreementRejected():
+                self.withdrawn(event.agreement.id)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Warn and stop, until cancelled. It looks when a limit may be reached, not before."""
+        while True:
+            self._changed.clear()
+            delay = await self._look()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._changed.wait()
+                    # what comes together is looked at together
+                    await asyncio.sleep(SHORTEST / 5)
+            except TimeoutError:
+                pass
+
+    async def _look(self) -> float:
+        money = self._meter.total()
+        rate = self._meter.rate()
+        if rate and money.accepted + money.reserved >= self.budget * ASK_FROM:
+            await self._ask()
+            money = self._meter.total()
+        used = money.accepted + money.reserved
+        self._check_warning("session", used, self.budget, "the session's budget")
+        if self._jobs and used + rate * ENDING >= self.budget and rate:
+            error = LimitReachedError(
+                f"The budget of {self.budget} GLM is used up: {money.accepted:.6f} GLM was accepted, and up to "
+                f"{money.reserved:.6f} GLM more is owed for what is running. Work was ended; what is "
+                "finished is kept. Stop the session and begin one with a larger `budget`."
+            )
+            for job in list(self._jobs.values()):
+                job.stop(error)
+        delays = [_until(used, rate, limit) for limit in self._marks(self.budget)]
+        for handle in self._handles():
+            delays += self._look_at(handle)
+        self._look_for_starvation()
+        return max(SHORTEST, min(delays, default=LONGEST))
+
+    def _look_at(self, handle: Handle[Any, Any]) -> list[float]:
+        limit = handle.max_cost
+        if limit is None or handle.ended:
+            return []
+        money, rate = self._meter.of(handle.engine_jobs), self._meter.rate(handle.engine_jobs)
+        used = money.accepted + money.reserved
+        self._check_warning(handle.id, used, limit, f"`max_cost` of {handle.kind} {handle.id}")
+        if rate and used + rate * ENDING >= limit:
+            handle.end_early(
+                LimitReachedError(
+                    f"{handle.kind} {handle.id} has reached its `max_cost` of {limit} GLM "
+                    f"({money.accepted:.6f} GLM accepted, up to {money.reserved:.6f} GLM owed): it was ended, "
+                    "what is finished is kept."
+                )
+            )
+            return []
+        return [_until(used, rate, mark) for mark in self._marks(limit)]
+
+    def _look_for_starvation(self) -> None:
+        """End what waits for an agreement that cannot be paid for, when nothing runs that could free money."""
+        refused, self._refused = self._refused, None
+        if refused is None or refused <= self.left or next(self._meter.running(), None) is not None:
+            return
+        if self._pending:
+            return
+        error = LimitReachedError(
+            f"No provider fits into what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} GLM. "
+            f"The cheapest one needs {refused:.6f} GLM for its fixed fee and a first minute. Stop the session "
+            "and begin one with a larger `budget`."
+        )
+        for job in list(self._jobs.values()):
+            if job.agreements.waiting:
+                job.stop(error)
+
+    def _check_warning(self, key: str, used: Decimal, limit: Decimal, what: str) -> None:
+        if key not in self._warned and used >= limit * WARN_AT:
+            self._warned.add(key)
+            self._warn(f"{used / limit:.0%} of {what} ({limit} GLM) is used up or owed.")
+
+    @staticmethod
+    def _marks(limit: Decimal) -> tuple[Decimal, ...]:
+        return (limit * ASK_FROM, limit * WARN_AT, limit)
+
+    async def _ask(self) -> None:
+        """Ask providers what their running activities have used."""
+
+        async def read(account: ActivityAccount) -> None:
+            try:
+                usage = await account.activity.usage()
+            except ApiError as error:
+                logger.debug("The usage of an activity is not known: %s", error)
+                return
+            self._meter.read(account.activity.id, usage.current_usage)
+
+        await asyncio.gather(*(read(account) for account in list(self._meter.running())))
+
+
+def _until(used: Decimal, rate: Decimal, mark: Decimal) -> float:
+    """Seconds until an amount is reached at the earliest; `LONGEST` where it was already."""
+    if not rate or used >= mark:
+        return LONGEST if not rate else SHORTEST * 2
+    return min(LONGEST, float((mark - used) / rate) - ENDING)
+
+
+class LimitedStrategy(WrappingMarketStrategy):
+    """A strategy that refuses what the session does not allow.
+
+    Parameters
+    ----------
+    base_strategy
+        Decides among what is allowed.
+    limits
+        Of the session; None: no offer is too dear for them.
+    providers
+        Names or node ids of the providers that may be used; None: all.
+    max_price
+        The most that an hour with one busy thread may cost, GLM; None: any price.
+    """
+
+    def __init__(
+        self,
+        base_strategy: BaseMarketStrategy,
+        limits: Limits | None,
+        providers: Collection[str] | None,
+        max_price: Decimal | None,
+    ) -> None:
+        super().__init__(base_strategy)
+        self._limits = limits
+        self._providers = None if providers is None else frozenset(providers)
+        self._max_price = max_price
+
+    async def score_offer(self, offer: OfferProposal) -> float:
+        """Score what is allowed as the base strategy does."""
+        if not self.allows(offer.issuer, offer.props):
+            return SCORE_REJECTED
+        if self._limits is not None and not self._limits.fits(offer):
+            return SCORE_REJECTED
+        return await super().score_offer(offer)
+
+    def allows(self, provider_id: str, props: Mapping[str, object]) -> bool:
+        """Whether a provider and its price are among those that the session may use."""
+        if (
+            self._providers is not None
+            and not {
+                provider_id,
+                props.get("golem.node.id.name"),
+            }
+            & self._providers
+        ):
+            return False
+        if self._max_price is not None:
+            price = LinearPrice.agreed(props)
+            if price is None or hourly(price) > self._max_price:
+                return False
+        return True
+
+
+def hourly(price: LinearPrice) -> Decimal:
+    """What an hour with one busy thread costs, GLM, without the fixed fee."""
+    return (price.per_unit.get(DURATION, ZERO) + price.per_unit.get(CPU, ZERO)) * 3600
+
+
+class BudgetJournal:
+    """A journal that lets no agreement be made which cannot be paid for.
+
+    It stands in the way at the one point that every agreement passes, whatever strategy has chosen it.
+
+    Parameters
+    ----------
+    journal
+        The journal behind it.
+    limits
+        Of the session.
+    """
+
+    def __init__(self, journal: Journal, limits: Limits) -> None:
+        self._journal = journal
+        self._limits = limits
+
+    async def intent(self, entry: JournalEntry) -> None:
+        """Check, then pass on what is about to be done."""
+        if entry.action == "create_agreement":
+            self._limits.reserve(
+                entry.id, entry.subject.get("proposal_id", ""), entry.subject.get("provider_id", "")
+            )
+            try:
+                await self._journal.intent(entry)
+            except BaseException:
+                self._limits.made(entry.id, None)
+                raise
+            return
+        await self._journal.intent(entry)
+
+    async def done(
+        self, entry: JournalEntry, outcome: Mapping[str, str], error: BaseException | None
+    ) -> None:
+        """Pass on what came of it."""
+        if entry.action == "create_agreement":
+            self._limits.made(entry.id, outcome.get("agreement_id"))
+        elif entry.action == "terminate_agreement":
+            self._limits.withdrawn(entry.subject.get("agreement_id", ""))
+        await self._journal.done(entry, outcome, error)

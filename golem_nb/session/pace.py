@@ -1,0 +1,67 @@
+"""How many items go into the next script of a lane."""
+
+from __future__ import annotations
+
+__all__ = ["Pace"]
+
+#: A script of several items is to take about so long, in seconds. A result waits no longer than that for its
+#: neighbours, and the daemon's work for a script hardly counts any more.
+TARGET = 0.5
+
+#: The most items in one script: some exe-units have limits on its size.
+MOST = 200
+
+
+class Pace:
+    """Sizes the scripts of one lane by what the items before have taken.
+
+    The first script has one item, so that a first result, or a first failure, comes as soon as it can.
+
+    Parameters
+    ----------
+    overhead_limit
+        Largest part of a script's time that may go into what each script costs by itself, such as the start
+        of an interpreter: scripts become longer where that is needed.
+    """
+
+    def __init__(self, overhead_limit: float = 0.25) -> None:
+        self._overhead_limit = overhead_limit
+        self._seconds: float | None = None
+        self._overhead = 0.0
+
+    def size(self, waiting: int, lanes: int) -> int:
+        """Return how many items to take.
+
+        Parameters
+        ----------
+        waiting
+            Items that are to be had.
+        lanes
+            Lanes that want some.
+        """
+        if self._seconds is None:
+            return 1
+        target = max(TARGET, self._overhead / self._overhead_limit)
+        share = -(-waiting // max(1, lanes))
+        return max(1, min(int(target / max(self._seconds, 1e-4)), share, MOST))
+
+    def took(self, items: int, seconds: float, overhead: float = 0.0) -> None:
+        """Learn from a script.
+
+        Parameters
+        ----------
+        items
+            How many it had.
+        seconds
+            How long it took.
+        overhead
+            How much of that was not spent on items.
+        """
+        each = max(0.0, seconds - overhead) / max(1, items)
+        # quick to slow down, slow to speed up: a script that is too long keeps results waiting
+        self._seconds = each if self._seconds is None or each > self._seconds else (each + self._seconds) / 2
+        self._overhead = overhead
+
+    def alone(self) -> None:
+        """Take one item next: it is not known which of several has failed."""
+        self._seconds = None

@@ -1,0 +1,142 @@
+"""The way from a cell, or any other thread, into the engine's loop and back."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from golem_nb.session.errors import DeadlockError, WaitInterrupted
+from golem_nb.session.thread import EngineThread
+
+__all__ = ["TICK", "Portal"]
+
+T = TypeVar("T")
+
+#: A waiting cell wakes up that often, in seconds. The kernel's handler of an interrupt only marks its loop;
+#: a loop that sleeps without a timer looks at the mark when something else wakes it, seconds later.
+TICK = 0.15
+
+
+class Portal:
+    """Runs coroutines in the engine's thread and waits for them in the caller's.
+
+    Parameters
+    ----------
+    thread
+        The engine's thread.
+    """
+
+    def __init__(self, thread: EngineThread) -> None:
+        self._thread = thread
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run something in the engine's thread without waiting for it."""
+        return self._thread.submit(coroutine)
+
+    async def call(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        keep: bool = False,
+        notice: Callable[[], str] | None = None,
+    ) -> T:
+        """Await something that runs in the engine's thread, in any loop.
+
+        Parameters
+        ----------
+        coroutine
+            What is run.
+        keep
+            Whether it goes on when the caller is cancelled; a mere wait is cancelled, too.
+        notice
+            Makes the line that is printed when a notebook's cell is interrupted here.
+        """
+        if self._thread.inside:
+            return await coroutine
+        inner = self._thread.submit(coroutine)
+        outer = asyncio.wrap_future(inner)
+        outer.add_done_callback(_looked_at)
+        try:
+            while not outer.done():
+                # unlike awaiting the future, this does not cancel it
+                await asyncio.wait({outer}, timeout=TICK)
+        except asyncio.CancelledError:
+            if not keep:
+                inner.cancel()
+            if notice is not None and _in_notebook():
+                print(notice(), file=sys.stderr)  # noqa: T201 - the user is told in the cell
+            raise
+        return outer.result()
+
+    def wait(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        timeout: float | None = None,
+        *,
+        keep: bool = False,
+        notice: Callable[[], str] | None = None,
+    ) -> T:
+        """Wait for something that runs in the engine's thread.
+
+        Parameters
+        ----------
+        coroutine
+            What is run.
+        timeout
+            Longest time to wait, seconds; None: as long as it takes.
+        keep
+            Whether it goes on when the waiting is interrupted or takes too long; a mere wait is cancelled.
+        notice
+            Makes the line that an interrupt shows.
+
+        Raises
+        ------
+        DeadlockError
+            The caller runs in the engine's thread.
+        TimeoutError
+            Time is up.
+        WaitInterrupted
+            The waiting was interrupted.
+        """
+        if self._thread.inside:
+            name = getattr(coroutine, "__qualname__", "this").rpartition(".")[2].strip("_")
+            coroutine.close()
+            raise DeadlockError(
+                f"`{name}` was called without `await` in the engine's own thread (a worker, a service's "
+                "handler, an event consumer), where it would wait for itself: await the job or "
+                "`session.aio` there, or call it from a cell"
+            )
+        inner = self._thread.submit(coroutine)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                left = TICK if deadline is None else min(TICK, max(0.0, deadline - time.monotonic()))
+                try:
+                    return inner.result(left)
+                except concurrent.futures.TimeoutError:
+                    if inner.done():  # it is the coroutine's own
+                        return inner.result()
+                    if deadline is not None and time.monotonic() >= deadline:
+                        if not keep:
+                            inner.cancel()
+                        raise
+        except KeyboardInterrupt:
+            if not keep:
+                inner.cancel()
+            raise WaitInterrupted("Interrupted." if notice is None else notice()) from None
+
+
+def _looked_at(future: asyncio.Future[Any]) -> None:
+    """Keep a failure that nobody waits for any more from being reported as never retrieved."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _in_notebook() -> bool:
+    # only who has imported IPython can be in one, so that nothing is imported for this question
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
