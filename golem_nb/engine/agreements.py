@@ -134,14 +134,15 @@ class AgreementPool:
         self._engine.payments.agreement_confirmed(self._job, held)
         return held
 
-    async def release(self, held: HeldAgreement, *, reuse: bool) -> None:
-        """Give an agreement back: for another worker, or to be ended as cancelled."""
-        if held.ended is not None:
-            return
-        if reuse and held.reusable:
+    def put_back(self, held: HeldAgreement) -> None:
+        """Let another worker have an agreement."""
+        if held.ended is None:
             self._idle.append(held)
             self._job.offers.changed.set()
-        else:
+
+    async def give_up(self, held: HeldAgreement) -> None:
+        """End an agreement on which work has failed."""
+        if held.ended is None:
             self._job.offers.failed(held.provider_id)
             await self.terminate(held, CANCELLED)
 
@@ -151,11 +152,12 @@ class AgreementPool:
             return
         held.end(str(reason.get("message")))
         agreement = held.agreement
-        try:
+
+        async def terminate() -> None:
             async with step(self._engine.journal, "terminate_agreement", agreement_id=agreement.id):
                 await agreement.terminate(reason)
-        except ApiError as error:
-            logger.warning("Agreement %s with %s could not be ended: %s", agreement.id, held.provider, error)
+
+        await self._engine.endings.end(f"Agreement {agreement.id} with {held.provider}", terminate)
         self._ended(held, reason)
 
     async def terminate_all(self, reason: Mapping[str, Any]) -> None:

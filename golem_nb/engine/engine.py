@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.engine.allocation import BudgetAllocation
+from golem_nb.engine.endings import Endings
 from golem_nb.engine.errors import EngineStoppedError
 from golem_nb.engine.job import Job
 from golem_nb.engine.networks import JournaledNet
@@ -97,6 +98,7 @@ class Engine:
         self.storage: GsbStorage
         self.budget = BudgetAllocation(self.payment, self.journal, budget, payment_driver, payment_network)
         self.payments = Payments(self)
+        self.endings = Endings()
         self._dispatcher = dispatcher
         self._decoration: MarketDecoration
         self._jobs: dict[Job, asyncio.Task[None]] = {}
@@ -264,6 +266,7 @@ class Engine:
                 ending.append(job.wind_down())
         await asyncio.gather(*ending, return_exceptions=True)
         await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+        await self.endings.finish()
         if self.last_words is not None:
             await self.last_words()
         if self._wait_for_payments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import sys
@@ -192,13 +193,13 @@ class Negotiation:
         self._answered.clear()
         self._waiting.clear()
         self._spent.clear()
-        try:
+
+        async def withdraw() -> None:
             async with step(self._job.engine.journal, "unsubscribe", subscription_id=subscription.id):
-                await subscription.delete()
-        except NotFoundError:
-            pass  # it had expired
-        except ApiError as error:
-            logger.warning("The demand of job %s could not be withdrawn: %s", self._job.id, error)
+                with contextlib.suppress(NotFoundError):  # it had expired
+                    await subscription.delete()
+
+        await self._job.engine.endings.end(f"The demand of job {self._job.id}", withdraw)
 
     async def _collect(self, subscription: Subscription) -> None:
         failures = 0

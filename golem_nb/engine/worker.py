@@ -75,8 +75,12 @@ class Worker:
             failed = False
         finally:
             self.finish(sys.exc_info()[1] if failed else None)
-            if failed or self.reuse:
-                self._job.clean_up(self._close(self.activity, reuse=not failed))
+            if failed:
+                self._job.clean_up(self._give_up(self.activity))
+            elif self.reuse and self._held.reusable:
+                # the next worker need not wait for the end of this activity
+                self._job.agreements.put_back(self._held)
+                self._job.clean_up(self._destroy(self.activity))
             else:
                 self.end(SUCCESS)
 
@@ -130,7 +134,7 @@ class Worker:
             raise
         except ApiError:
             job.emit(ActivityCreateFailed, agreement=held.agreement, exc_info=sys.exc_info())
-            job.clean_up(job.agreements.release(held, reuse=False))
+            job.clean_up(job.agreements.give_up(held))
             raise
         job.emit(ActivityCreated, agreement=held.agreement, activity=activity)
         return activity
@@ -147,17 +151,13 @@ class Worker:
         try:
             activity = await creation
         except ApiError:
-            await self._job.agreements.release(self._held, reuse=False)
+            await self._job.agreements.give_up(self._held)
         else:
-            await self._close(activity, reuse=False)
+            await self._give_up(activity)
 
-    async def _close(self, activity: Activity, *, reuse: bool) -> None:
-        if reuse:
-            # agreements of several activities need not wait for the end of one to begin the next
-            await self._job.agreements.release(self._held, reuse=True)
+    async def _give_up(self, activity: Activity) -> None:
         await self._destroy(activity)
-        if not reuse:
-            await self._job.agreements.release(self._held, reuse=False)
+        await self._job.agreements.give_up(self._held)
 
     async def _end(self, reason: Mapping[str, Any]) -> None:
         await self._destroy(self.activity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -18,17 +19,20 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import attrs
 import pytest
+import yarl
+from aiohttp import web
 
 from golem_nb import Golem, Task, WorkContext, vm
+from golem_nb.config import ApiConfig
 from golem_nb.contrib.strategy import ProviderFilter
 from golem_nb.events import Event
 from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.rest import Configuration, Market, Payment
 
 if TYPE_CHECKING:
-    from golem_nb.config import ApiConfig
     from golem_nb.engine import Journal
     from golem_nb.executor.executor import WorkerFunction
     from golem_nb.executor.queue import TaskSource
@@ -184,6 +188,155 @@ async def run_batch(
 def as_task(item: Any) -> Task[Any, Any]:
     """Wrap what is not a task."""
     return item if isinstance(item, Task) else Task(item)
+
+
+@attrs.define
+class Fault:
+    """What happens to requests that match, so many times."""
+
+    method: str
+    path: re.Pattern[str]
+    status: int | None
+    body: str
+    times: int
+
+
+class Meddler:
+    """Stands between the engine and the real daemon, and spoils some answers.
+
+    The daemon itself cannot be brought to fail in the middle of its work, and must not be restarted under the
+    other tests.
+    """
+
+    def __init__(self, network: LocalNetwork) -> None:
+        self._real = network.api_config
+        self._faults: list[Fault] = []
+        self._open: set[asyncio.Task[Any]] = set()
+        self._offline = False
+        #: Method and path of every request that has come.
+        self.requests: list[tuple[str, str]] = []
+        self.spoilt = 0
+        self.url = ""
+
+    def spoil(
+        self, method: str, path: str, *, status: int | None = 500, body: str = "", times: int = 1
+    ) -> None:
+        """Answer the next requests that match with an error; status None: close the connection."""
+        self._faults.append(Fault(method, re.compile(path), status, body, times))
+
+    def cut(self) -> None:
+        """Close every connection, and all that come, until `mend`."""
+        self._offline = True
+        for task in self._open:
+            task.cancel()
+
+    def mend(self) -> None:
+        """Let connections pass again."""
+        self._offline = False
+
+    @property
+    def api_config(self) -> ApiConfig:
+        """Address and key for the engine."""
+        parts = {
+            f"{part}_url": f"{self.url}/{part}-api/v1" for part in ("market", "payment", "net", "activity")
+        }
+        return ApiConfig(app_key=self._real.app_key, api_url=self.url, **parts)
+
+    async def __aenter__(self) -> Meddler:
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+        )
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.method, request.path))
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            if self._offline:
+                return self._hang_up(request)
+            for fault in self._faults:
+                if fault.times and fault.method == request.method and fault.path.search(request.path_qs):
+                    fault.times -= 1
+                    self.spoilt += 1
+                    if fault.status is None:
+                        return self._hang_up(request)
+                    return web.Response(status=fault.status, text=fault.body, content_type="application/json")
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return await self._websocket(request)
+            return await self._forward(request)
+        finally:
+            self._open.discard(task)
+
+    @staticmethod
+    def _hang_up(request: web.Request) -> web.Response:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
+
+    def _headers(self, request: web.Request) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() in {"authorization", "content-type", "accept"}
+        }
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        url = yarl.URL(self._real.api_url + request.raw_path, encoded=True)
+        data = await request.read()
+        async with self._session.request(
+            request.method, url, data=data or None, headers=self._headers(request)
+        ) as answer:
+            head = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
+            response = web.StreamResponse(status=answer.status, headers=head)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        protocols = request.headers.get("Sec-WebSocket-Protocol", "").split(", ")
+        ours = web.WebSocketResponse(protocols=protocols, max_msg_size=0)
+        await ours.prepare(request)
+        url = yarl.URL(self._real.api_url + request.raw_path, encoded=True)
+        async with (
+            self._session.ws_connect(
+                url, protocols=protocols, headers=self._headers(request), max_msg_size=0
+            ) as theirs,
+            asyncio.TaskGroup() as group,
+        ):
+            group.create_task(self._pump(ours, theirs))
+            group.create_task(self._pump(theirs, ours))
+        return ours
+
+    @staticmethod
+    async def _pump(source: Any, target: Any) -> None:
+        async for message in source:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await target.send_bytes(message.data)
+            elif message.type is aiohttp.WSMsgType.TEXT:
+                await target.send_str(message.data)
+        await target.close()
+
+
+@pytest.fixture
+async def meddler(network: LocalNetwork) -> AsyncIterator[Meddler]:
+    """A gate to the real daemon that can be told to fail."""
+    async with Meddler(network) as meddler:
+        yield meddler
 
 
 async def check_nothing_left(network: LocalNetwork) -> None:
