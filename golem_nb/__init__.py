@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from golem_nb.executor import Task
     from golem_nb.golem import Golem
     from golem_nb.payload import vm
+    from golem_nb.session import Session
     from golem_nb.utils import get_version, windows_event_loop_fix
 
 __all__ = [
     "ApiConfig",
     "Golem",
     "NoPaymentAccountError",
+    "Session",
     "Task",
     "WorkContext",
     "__version__",
@@ -54,6 +56,7 @@ _HOMES = {
     "ApiConfig": "golem_nb.config",
     "Golem": "golem_nb.golem",
     "NoPaymentAccountError": "golem_nb.engine",
+    "Session": "golem_nb.session",
     "Task": "golem_nb.executor",
     "WorkContext": "golem_nb.ctx",
     "get_version": "golem_nb.utils",

@@ -57,6 +57,7 @@ class Lanes:
         self._number = number
         self._timeout = timeout
         self._barren: list[BaseException] = []
+        #: Lanes that have an activity, or are about to get one.
         self._active = 0
 
     async def run(self) -> None:
@@ -90,13 +91,10 @@ class Lanes:
     async def _lane(self) -> None:
         while not self._hopeless and await self._queue.claim():
             lane = Lane(self._job, self._work, self._queue, self._settling, lambda: self._active)
+            self._active += 1
             try:
                 held = await self._job.agreements.acquire()
-                self._active += 1
-                try:
-                    await Worker(self._job, held).run(lane.scripts)
-                finally:
-                    self._active -= 1
+                await Worker(self._job, held).run(lane.scripts)
             except Exception as error:
                 logger.warning(
                     "Work for job %s has failed: %s: %s", self._job.id, type(error).__name__, error
@@ -106,6 +104,7 @@ class Lanes:
                     if len(self._barren) >= MAX_BARREN + self._number:
                         raise WorkersFailedError(self._barren) from error
             finally:
+                self._active -= 1
                 lane.arrive()
             if lane.begun:
                 self._barren.clear()

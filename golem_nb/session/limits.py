@@ -165,8 +165,8 @@ class Limits:
         self._check_warning("session", used, self.budget, "the session's budget")
         if self._jobs and used + rate * ENDING >= self.budget and rate:
             error = LimitReachedError(
-                f"The budget of {self.budget} GLM is used up: {money.accepted:.6f} GLM was accepted, and up to "
-                f"{money.reserved:.6f} GLM more is owed for what is running. Work was ended; what is "
+                f"The budget of {self.budget} GLM is used up: {money.accepted:.6f} GLM was accepted, and up "
+                f"to {money.reserved:.6f} GLM more is owed for what is running. Work was ended; what is "
                 "finished is kept. Stop the session and begin one with a larger `budget`."
             )
             for job in list(self._jobs.values()):
@@ -188,24 +188,24 @@ class Limits:
             handle.end_early(
                 LimitReachedError(
                     f"{handle.kind} {handle.id} has reached its `max_cost` of {limit} GLM "
-                    f"({money.accepted:.6f} GLM accepted, up to {money.reserved:.6f} GLM owed): it was ended, "
-                    "what is finished is kept."
+                    f"({money.accepted:.6f} GLM accepted, up to {money.reserved:.6f} GLM owed): it was "
+                    "ended, what is finished is kept."
                 )
             )
             return []
         return [_until(used, rate, mark) for mark in self._marks(limit)]
 
     def _look_for_starvation(self) -> None:
-        """End what waits for an agreement that cannot be paid for, when nothing runs that could free money."""
+        """End what waits for an agreement that cannot be paid for, unless money may become free."""
         refused, self._refused = self._refused, None
         if refused is None or refused <= self.left or next(self._meter.running(), None) is not None:
             return
         if self._pending:
             return
         error = LimitReachedError(
-            f"No provider fits into what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} GLM. "
-            f"The cheapest one needs {refused:.6f} GLM for its fixed fee and a first minute. Stop the session "
-            "and begin one with a larger `budget`."
+            f"No provider fits into what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} "
+            f"GLM. The cheapest one needs {refused:.6f} GLM for its fixed fee and a first minute. Stop the "
+            "session and begin one with a larger `budget`."
         )
         for job in list(self._jobs.values()):
             if job.agreements.waiting:

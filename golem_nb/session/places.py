@@ -182,6 +182,6 @@ def find_place(network: str | LocalNetwork, providers: int, subnet: str | None) 
     near = difflib.get_close_matches(name, [LOCAL, *NETWORKS], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise SessionError(
-        f"There is no network {network!r}: {hint}{LOCAL!r} is on this machine and costs nothing; real ones are "
-        f"{', '.join(map(repr, NETWORKS))}"
+        f"There is no network {network!r}: {hint}{LOCAL!r} is on this machine and costs nothing; real ones "
+        f"are {', '.join(map(repr, NETWORKS))}"
     )

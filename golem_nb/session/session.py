@@ -64,8 +64,8 @@ class Session:
     network
         ``"local"``: a complete Golem network on this machine, on which nothing costs anything; the one that
         ``golem-nb up`` has started, if it is running. A real network by its name, such as ``"hoodi"`` (test
-        money) or ``"polygon"`` (real money), with the daemon that YAGNA_APPKEY and YAGNA_API_URL lead to; they
-        alone never make a session use it. Or a `golem_nb.localnet.LocalNetwork`.
+        money) or ``"polygon"`` (real money), with the daemon that YAGNA_APPKEY and YAGNA_API_URL lead to;
+        they alone never make a session use it. Or a `golem_nb.localnet.LocalNetwork`.
     subnet
         Only providers of this subnet; by default the network's.
     strategy
@@ -103,7 +103,7 @@ class Session:
     _core: Core
 
     @named
-    def __new__(
+    def __new__(  # noqa: D102 - the class says it
         cls,
         budget: float | str | Decimal = 1,
         *,
@@ -120,9 +120,9 @@ class Session:
             if living is not None:
                 if differences := living._core.settings.differences(settings):
                     raise SessionChangedError(
-                        f"The session {name!r} is there already, with other arguments: it was asked for with "
-                        f"{', '.join(differences)}. Stop it first (golem_nb.Session.living({name!r}).stop()), "
-                        "or give the new one another `name`."
+                        f"The session {name!r} is there already, with other arguments: this asks for "
+                        f"{', '.join(differences)}. Stop it first (Session.living({name!r}).stop()), or "
+                        "give the new one another `name`."
                     )
                 session = living
             else:

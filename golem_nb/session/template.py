@@ -108,7 +108,7 @@ class Template:
             return value.name
         if isinstance(value, bytes | Mapping | tuple | list | set):
             raise TemplateError(
-                f"{self.text!r}: what goes in at {{{name}}} is a {type(value).__name__}, which has no obvious "
-                "form in a command: turn it into a text first, or name a part of it"
+                f"{self.text!r}: what goes in at {{{name}}} is a {type(value).__name__}, which has no "
+                "obvious form in a command: turn it into a text first, or name a part of it"
             )
         return str(value)
