@@ -6,7 +6,6 @@ answer goes into demands, so it is checked like anything that comes from outside
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import attrs
 
+from golem_nb import foreign_json
 from golem_nb.payload.package import PackageException
 from golem_nb.props.errors import shown
 
@@ -192,8 +192,8 @@ def _image(body: bytes, where: str, by: str, value: str, *, https: bool) -> Imag
 
 def _json_object(body: bytes, where: str) -> dict[str, Any]:
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        answer = foreign_json.loads(body.decode())
+    except ValueError as error:
         raise PackageException(f"The answer of {where} is not JSON: {shown(body)}.") from error
     if not isinstance(answer, dict):
         raise PackageException(f"The answer of {where} is not a JSON object: {shown(body)}.")

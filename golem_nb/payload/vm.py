@@ -191,7 +191,9 @@ def repo(
     registry_url(repository_url)  # a bad one is an error here, not when it is awaited
 
     async def look_up() -> Package:
-        image = await find_image(registry_url(repository_url), by, value, https=image_use_https, dev_mode=dev_mode)
+        image = await find_image(
+            registry_url(repository_url), by, value, https=image_use_https, dev_mode=dev_mode
+        )
         return VmPackage(**requirements, image=image)
 
     return PackageRequest("vm.repo", {f"image_{by}": value}, look_up)

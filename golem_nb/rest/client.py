@@ -9,13 +9,14 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
+from golem_nb import foreign_json
 from golem_nb.rest import problems
 from golem_nb.rest.errors import (
     ApiError,
@@ -52,12 +53,7 @@ _STREAM_SILENCE = 50.0
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
-
-
-# made once: json.loads would build one for each call that has an option
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+# made once: json.dumps would build one for each call that has an option
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -234,10 +230,10 @@ class RestClient:
                 self._log.debug("%s %s %r -> %d %r", method, path, data, status, body[:LOGGED])
             if 200 <= status < 300:
                 try:
-                    return parse(_decode(body.decode()) if body else None)
+                    return parse(foreign_json.loads(body.decode()) if body else None)
                 except MalformedField as error:
                     reason = str(error)
-                except (ValueError, RecursionError) as error:
+                except ValueError as error:
                     reason = f"it is not JSON ({type(error).__name__})"
                 problem = self._error(
                     MalformedAnswerError,
@@ -335,11 +331,11 @@ class RestClient:
                 connection = response.connection
                 transport = connection.transport if connection is not None else None
                 connected = transport.get_extra_info("socket") if transport is not None else None
-                _acknowledge_at_once(connected)
+                acknowledge_at_once(connected)
                 while True:
                     async with asyncio.timeout(_STREAM_SILENCE):
                         chunk = await response.content.readany()
-                    _acknowledge_at_once(connected)
+                    acknowledge_at_once(connected)
                     if not chunk:
                         break
                     for event in parser.feed(chunk):
@@ -379,10 +375,10 @@ class RestClient:
                 if event.event != event_name:
                     continue
                 try:
-                    value = parse(_decode(event.data))
+                    value = parse(foreign_json.loads(event.data))
                 except MalformedField as error:
                     reason = str(error)
-                except (ValueError, RecursionError) as error:
+                except ValueError as error:
                     reason = f"it is not JSON ({type(error).__name__})"
                 else:
                     if value is not None:
@@ -435,7 +431,7 @@ def ignore(value: Any) -> None:
     """Parse an answer that says nothing of interest."""
 
 
-def _acknowledge_at_once(connected: Any) -> None:
+def acknowledge_at_once(connected: Any) -> None:
     # the option holds only until the kernel changes its mind: it is set again after each read
     if _QUICKACK is not None and connected is not None:
         connected.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)

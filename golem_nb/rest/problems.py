@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from golem_nb import foreign_json
 from golem_nb.rest.errors import (
     ActivityGoneError,
     ApiError,
@@ -70,8 +70,8 @@ def _document(body: bytes) -> Any:
     if body[:1] != b"{":
         return None
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return foreign_json.loads(body.decode())
+    except ValueError:
         return None
 
 

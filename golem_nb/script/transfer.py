@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from golem_nb import foreign_json
 from golem_nb.events import DownloadFinished, DownloadStarted
 from golem_nb.script.base import Command, text
 from golem_nb.script.progress import CommandProgress
@@ -303,11 +304,12 @@ class DownloadJson(DownloadBytes):
 
     def _convert(self, data: bytes) -> Any:
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+            text = data.decode(json.detect_encoding(data))
+            foreign_json.check_depth(text)
+            return json.loads(text)
+        except ValueError as error:
             raise TransferError(
-                f"{self!s}: what the provider sent is not valid JSON ({why}); "
+                f"{self!s}: what the provider sent is not valid JSON ({str(error)[:200]}); "
                 "use download_bytes() to look at the file"
             ) from error
 

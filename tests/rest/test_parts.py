@@ -206,7 +206,7 @@ async def test_negotiation(serve: Any) -> None:
     asked = answers.bodies["POST /market-api/v1/agreements"][0]
     assert asked["proposalId"] == "R-1"
     valid_to = dt.datetime.fromisoformat(asked["validTo"])
-    assert abs(valid_to - NOW - dt.timedelta(minutes=5)) < dt.timedelta(minutes=1)
+    assert abs(valid_to - dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)) < dt.timedelta(minutes=1)
     assert agreement.details.provider_node_info.name == "provider"
     assert agreement.details.extract(NodeInfo).subnet_tag == "public"
     assert agreement.details.approved is None
