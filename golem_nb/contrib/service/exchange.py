@@ -11,6 +11,7 @@ from aiohttp import StreamReader, web
 
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.headers import request_headers, response_headers
+from golem_nb.contrib.service.pacing import is_busy
 from golem_nb.contrib.service.tunnel import TunnelClosedError
 from golem_nb.log import get_logger
 
@@ -85,8 +86,8 @@ class Exchange:
         UpstreamError
             There is no answer; the client has got nothing yet.
         """
-        limit = SHORT_LIMIT if self._request.get(ALTERNATIVES) else self._timeout
         while True:
+            limit = SHORT_LIMIT if self._in_hurry else self._timeout
             upstream = await self._pool.acquire(repeatable=self.repeatable, timeout=limit)
             complete = False
             try:
@@ -111,6 +112,15 @@ class Exchange:
                     self._pool.release(upstream)
                 else:
                     self._pool.discard(upstream)
+
+    @property
+    def _in_hurry(self) -> bool:
+        """Whether a node that is late is to be given up for another one."""
+        return (
+            bool(self._request.get(ALTERNATIVES))
+            and self._pool.ready
+            and not is_busy(self._pool.node.network)
+        )
 
     # -- there -------------------------------------------------------------------------------------------
 
@@ -150,6 +160,8 @@ class Exchange:
                 await asyncio.wait({heading}, timeout=min(patience, left))
                 if not heading.done():
                     await self._check_alive(heading)
+                    if sending.done() and not heading.done() and not self._upgrade:
+                        await upstream.ask_whether_open()
                 patience = LIVENESS_INTERVAL
             return heading.result()
         finally:
@@ -158,7 +170,7 @@ class Exchange:
             await asyncio.gather(sending, heading, return_exceptions=True)
 
     async def _check_alive(self, heading: asyncio.Task[Head]) -> None:
-        limit = SHORT_LIMIT if self._request.get(ALTERNATIVES) else LIVENESS_INTERVAL
+        limit = SHORT_LIMIT if self._in_hurry else LIVENESS_INTERVAL
         probing = asyncio.create_task(self._pool.is_alive(limit), name="probe")
         try:
             await asyncio.wait({heading, probing}, return_when=asyncio.FIRST_COMPLETED)

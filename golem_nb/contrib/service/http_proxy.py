@@ -85,19 +85,40 @@ class HttpProxyService(Service):
         UpstreamError
             There is no answer. The client has got nothing yet.
         """
+        pool = await self._connections()
+        return await Exchange(
+            request,
+            pool,
+            self._remote_host,
+            self._response_timeout,
+            lambda: self.is_available and self.network_node is pool.node,
+        ).run()
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether there was a connection to this instance where it runs now."""
+        return self._pool is not None and self._pool.node is self.network_node and self._pool.ready
+
+    async def reach(self) -> None:
+        """Connect for the first time, so that no request has to wait for it.
+
+        Raises
+        ------
+        UpstreamError
+            That is not possible.
+        """
+        pool = await self._connections()
+        pool.release(await pool.acquire(repeatable=True, timeout=self._response_timeout))
+
+    async def _connections(self) -> UpstreamPool:
         node = self.network_node
         if node is None:
             raise UpstreamError(502, f"{type(self).__name__} is not in a network", sent=False)
         if self._pool is None or self._pool.node is not node:
-            await self.close_connections()
-            self._pool = UpstreamPool(node, self._remote_port)
-        return await Exchange(
-            request,
-            self._pool,
-            self._remote_host,
-            self._response_timeout,
-            lambda: self.is_available and self.network_node is node,
-        ).run()
+            old, self._pool = self._pool, UpstreamPool(node, self._remote_port)
+            if old is not None:
+                await old.close()
+        return self._pool
 
     async def close_connections(self) -> None:
         """Close the connections that are kept for later requests."""
@@ -159,6 +180,7 @@ class LocalHttpProxy:
         self._allowed: set[str] | None = None
         self._turn = 0
         self._failed: dict[str, float] = {}
+        self._reaching: dict[str, asyncio.Task[None]] = {}
 
     def __repr__(self) -> str:
         return f"<LocalHttpProxy {self.url} to {self._cluster!r}>"
@@ -215,6 +237,10 @@ class LocalHttpProxy:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        reaching = list(self._reaching.values())
+        for task in reaching:
+            task.cancel()
+        await asyncio.gather(*reaching, return_exceptions=True)
         for instance in self._cluster.instances:
             await instance.close_connections()
 
@@ -275,10 +301,27 @@ class LocalHttpProxy:
         if not running:
             return None, False
         now = asyncio.get_running_loop().time()
-        # all have failed: better one of them than none
+        # all have failed, or are new: better one of them than none
         good = [i for i in running if now - self._failed.get(i.id, -PENALTY) >= PENALTY] or running
+        good = [i for i in good if i.is_reachable or not self._reach(i)] or good
         self._turn += 1
         return good[self._turn % len(good)], len(running) > 1
+
+    def _reach(self, instance: HttpProxyService) -> bool:
+        """Connect to a new instance in the background; return whether that is still under way."""
+        task = self._reaching.get(instance.id)
+        if task is None:
+            task = asyncio.create_task(_reach(instance), name=f"reach {instance.id}")
+            self._reaching[instance.id] = task
+            task.add_done_callback(lambda _: self._reaching.pop(instance.id, None))
+        return not task.done()
+
+
+async def _reach(instance: HttpProxyService) -> None:
+    try:
+        await instance.reach()
+    except UpstreamError as error:
+        logger.debug("%r cannot be reached yet: %s", instance, error)
 
 
 def _refusal(status: int, reason: str) -> web.Response:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from golem_nb.contrib.service.pacing import round_trip
 from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
 from golem_nb.log import get_logger
 from golem_nb.rest.errors import ApiError
@@ -222,18 +223,24 @@ class SocketProxy:
         """Serve one local connection."""
         writer.transport.set_write_buffer_limits(high=max(self._buffer_size // 2, 1024))
         tunnel: Tunnel | None = None
+        probing: asyncio.Task[float | None] | None = None
         try:
             node = service.network_node
             if node is None:
                 logger.warning("%r is not in a network at the moment, so nobody can connect to it", service)
                 return
             tunnel = await Tunnel.open(node, remote_port, self._timeout)
+            # what a quiet network takes is known best at the beginning
+            probing = asyncio.create_task(round_trip(node, self._timeout), name="first probe")
             await self._pass(tunnel, reader, writer)
         except (ApiError, TimeoutError) as error:
             logger.warning("No connection to port %d of %r: %s", remote_port, service, error)
         except (TunnelClosedError, ConnectionError) as error:
             logger.debug("Connection to port %d of %r: %s", remote_port, service, error)
         finally:
+            if probing is not None:
+                probing.cancel()
+                await asyncio.gather(probing, return_exceptions=True)
             if tunnel is not None:
                 await tunnel.close()
             writer.close()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from golem_nb.contrib.service.chunk import chunks
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.pacing import round_trip
-from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
+from golem_nb.contrib.service.tunnel import MESSAGE, Tunnel, TunnelClosedError
 from golem_nb.rest.errors import ApiError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ IDLE_LIMIT = 4.0
 #: What must not be sent twice goes over a connection that was used so recently, or over a new one, in
 #: seconds.
 FRESH = 0.5
+
+#: A request waits so long for more of its body before it is sent in two messages, in seconds.
+GATHER = 0.003
 
 #: A body whose end is the end of the connection is thought to be at its end after so many seconds of silence;
 #: then the server is asked.
@@ -55,12 +59,14 @@ class Upstream:
         self.idle_since = asyncio.get_running_loop().time()
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._delimited = True
+        self._asked = False
 
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow."""
         return (
-            not self.tunnel.ended
+            not self._asked
+            and not self.tunnel.ended
             and not self.tunnel.pending
             and self._http.our_state is h11.IDLE
             and self._http.their_state is h11.IDLE
@@ -78,16 +84,36 @@ class Upstream:
         h11.LocalProtocolError
             The request is none.
         """
-        data = self._http.send(h11.Request(method=method, target=target, headers=headers)) or b""
-        if body is None:
-            await self.tunnel.send(data + (self._http.send(h11.EndOfMessage()) or b""))
-            return
-        await self.tunnel.send(data)
-        async for piece in body:
-            await self.tunnel.send(self._http.send(h11.Data(data=piece)) or b"")
-        last = self._http.send(h11.EndOfMessage())
-        if last:
-            await self.tunnel.send(last)
+        request = h11.Request(method=method, target=target, headers=headers)
+        data = bytearray(self._http.send(request) or b"")
+        if body is not None:
+            await self._send_body(data, body)
+        data += self._http.send(h11.EndOfMessage()) or b""
+        if data:
+            await self.tunnel.send(data)
+
+    async def _send_body(self, data: bytearray, body: AsyncIterator[bytes]) -> None:
+        """Send a body after what is in `data`; what is not sent yet is left there."""
+        while True:
+            coming = asyncio.ensure_future(anext(body, None))
+            try:
+                if data:
+                    # a message that waits for a little more costs less than another message
+                    await asyncio.wait({coming}, timeout=GATHER)
+                    if not coming.done():
+                        await self.tunnel.send(data)
+                        data.clear()
+                piece = await coming
+            finally:
+                coming.cancel()
+            if piece is None:
+                return
+            for part in chunks(piece, MESSAGE // 2):
+                framed = self._http.send(h11.Data(data=bytes(part))) or b""
+                if len(data) + len(framed) > MESSAGE:
+                    await self.tunnel.send(data)
+                    data.clear()
+                data += framed
 
     async def head(self) -> Head:
         """Wait for the head of the response.
@@ -108,6 +134,20 @@ class Upstream:
             if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 return event
 
+    async def ask_whether_open(self) -> None:
+        """Find out whether the server has closed the connection, while an answer is waited for.
+
+        The daemon tells of it only when something is sent. An empty line before the next request is ignored
+        by servers, or makes them close the connection after the answer; so there is no next request.
+
+        Raises
+        ------
+        TunnelClosedError
+            It had.
+        """
+        self._asked = True
+        await self.tunnel.send(b"\r\n")
+
     async def body(self) -> AsyncIterator[bytes]:
         """Give the body of the response piece by piece.
 
@@ -121,7 +161,7 @@ class Upstream:
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                self.tunnel.pacer.restart()
+                self.tunnel.answered()
                 return
             elif isinstance(event, h11.ConnectionClosed):
                 return
@@ -158,10 +198,8 @@ class Upstream:
             async with asyncio.timeout(SILENCE):
                 return await self.tunnel.receive()
         except TimeoutError:
-            # An empty line before the next request is ignored by a server that still sends. One that has
-            # closed makes the daemon close too, which it does only when something is sent.
             try:
-                await self.tunnel.send(b"\r\n")
+                await self.ask_whether_open()
             except TunnelClosedError:
                 return b""
             return await self.tunnel.receive()
@@ -182,6 +220,9 @@ class UpstreamPool:
         self.node = node
         self._port = port
         self._idle: list[tuple[Upstream, asyncio.TimerHandle]] = []
+        #: Whether there was ever a connection: the first one to a node can take a second, since the daemon
+        #: asks for the address of one node a second.
+        self.ready = False
         #: Whether the node was seen to refuse a connection to a closed port, as most do.
         self._refuses = False
         self._probing: asyncio.Task[float | None] | None = None
@@ -209,15 +250,17 @@ class UpstreamPool:
             if upstream.reusable and (repeatable or now - upstream.idle_since < FRESH):
                 return upstream
             self.discard(upstream)
-        if self._probing is None:
-            self._probing = asyncio.create_task(self._probe(PROBE_LIMIT), name="first probe")
         where = f"port {self._port} of {self.node.ip}"
         try:
-            return Upstream(await Tunnel.open(self.node, self._port, timeout))
+            upstream = Upstream(await Tunnel.open(self.node, self._port, timeout))
         except TimeoutError as error:
             raise UpstreamError(504, f"No connection to {where} in {timeout:g} s", sent=False) from error
         except ApiError as error:
             raise UpstreamError(502, f"No connection to {where}: {error.message}", sent=False) from error
+        self.ready = True
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe(PROBE_LIMIT), name="first probe")
+        return upstream
 
     async def is_alive(self, limit: float) -> bool:
         """Whether the node can be reached within `limit` seconds."""
@@ -226,8 +269,8 @@ class UpstreamPool:
         # it may be one that keeps silent; it is there if the server accepts a connection
         probing = asyncio.create_task(self._probe(limit), name="probe")
         try:
-            upstream = await self.acquire(repeatable=False, timeout=limit)
-        except UpstreamError:
+            upstream = Upstream(await Tunnel.open(self.node, self._port, limit))
+        except (ApiError, TimeoutError):
             return await probing is not None
         else:
             self.release(upstream)
