@@ -49,6 +49,8 @@ class CommandWork:
     """
 
     kind = "run"
+    #: Some exe-units have limits on the size of a script.
+    most = 200
 
     def __init__(
         self,
@@ -132,6 +134,7 @@ class _Commands:
     """The items of one script."""
 
     overhead = 0.0
+    warms_up = False
 
     def __init__(self, script: Script, steps: list[_Steps]) -> None:
         self._script = script

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from golem_nb.script import Script
     from golem_nb.session.queue import ItemQueue
     from golem_nb.session.settling import Settling
-    from golem_nb.session.work import Work
+    from golem_nb.session.work import Parcel, Work
 
 __all__ = ["Lane"]
 
@@ -61,7 +61,7 @@ class Lane:
         self._queue = queue
         self._settling = settling
         self._lanes = lanes
-        self._pace = Pace()
+        self._pace = Pace(work.most)
         self._claims = True
         #: Whether an item was begun.
         self.begun = False
@@ -128,11 +128,11 @@ class Lane:
         """Find out which of several items makes a script impossible."""
         self._pace.alone()
 
-    def learn(self, items: int, seconds: float, overhead: float) -> None:
+    def learn(self, items: int, seconds: float, parcel: Parcel) -> None:
         """Take note of how long a script has taken."""
-        self._pace.took(items, seconds, overhead)
+        self._pace.took(items, seconds, parcel.overhead, warms_up=parcel.warms_up)
 
-    def pack(self, script: Script, items: Sequence[Item]) -> Any:
+    def pack(self, script: Script, items: Sequence[Item]) -> Parcel:
         """Add the commands of items to a script."""
         return self._work.pack(script, items)
 
@@ -214,7 +214,7 @@ class _Shipment:
             error = error or trouble
         done = len(self._items) - len(self._open)
         if done:
-            self._lane.learn(done, time.monotonic() - self._started, self._parcel.overhead)
+            self._lane.learn(done, time.monotonic() - self._started, self._parcel)
         rest = self._open
         if isinstance(error, Exception) and not self._blamed and rest:
             if len(self._items) == 1:

@@ -8,8 +8,13 @@ __all__ = ["Pace"]
 #: neighbours, and the daemon's work for a script hardly counts any more.
 TARGET = 0.5
 
-#: The most items in one script: some exe-units have limits on its size.
-MOST = 200
+#: The largest part of a script's time that may go into what each script costs by itself, such as the start of
+#: an interpreter: scripts become longer where that is needed.
+OVERHEAD = 0.25
+
+#: A first item that has taken no longer, in seconds, is followed by two in one script where it may have had
+#: to warm something up: their times tell.
+PROBED = 1.0
 
 
 class Pace:
@@ -19,13 +24,13 @@ class Pace:
 
     Parameters
     ----------
-    overhead_limit
-        Largest part of a script's time that may go into what each script costs by itself, such as the start
-        of an interpreter: scripts become longer where that is needed.
+    most
+        The most items in one script.
     """
 
-    def __init__(self, overhead_limit: float = 0.25) -> None:
-        self._overhead_limit = overhead_limit
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._unsure = False
         self._seconds: float | None = None
         self._overhead = 0.0
 
@@ -41,11 +46,13 @@ class Pace:
         """
         if self._seconds is None:
             return 1
-        target = max(TARGET, self._overhead / self._overhead_limit)
         share = -(-waiting // max(1, lanes))
-        return max(1, min(int(target / max(self._seconds, 1e-4)), share, MOST))
+        if self._unsure and self._seconds <= PROBED:
+            return max(1, min(2, share))
+        target = max(TARGET, self._overhead / OVERHEAD)
+        return max(1, min(int(target / max(self._seconds, 1e-5)), share, self._most))
 
-    def took(self, items: int, seconds: float, overhead: float = 0.0) -> None:
+    def took(self, items: int, seconds: float, overhead: float = 0.0, *, warms_up: bool = False) -> None:
         """Learn from a script.
 
         Parameters
@@ -56,7 +63,10 @@ class Pace:
             How long it took.
         overhead
             How much of that was not spent on items.
+        warms_up
+            Whether the first item of each script may take longer than the others.
         """
+        self._unsure = warms_up and items < 2
         each = max(0.0, seconds - overhead) / max(1, items)
         # quick to slow down, slow to speed up: a script that is too long keeps results waiting
         self._seconds = each if self._seconds is None or each > self._seconds else (each + self._seconds) / 2

@@ -53,7 +53,7 @@ class Portal:
         keep
             Whether it goes on when the caller is cancelled; a mere wait is cancelled, too.
         notice
-            Makes the line that is printed when a notebook's cell is interrupted here.
+            Makes the line that a notebook's cell shows when it is interrupted here.
         """
         if self._thread.inside:
             return await coroutine
@@ -64,11 +64,14 @@ class Portal:
             while not outer.done():
                 # unlike awaiting the future, this does not cancel it
                 await asyncio.wait({outer}, timeout=TICK)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not keep:
                 inner.cancel()
             if notice is not None and _in_notebook():
-                print(notice(), file=sys.stderr)  # noqa: T201 - the user is told in the cell
+                # IPython shows what this returns in place of a traceback; others do not look at it, and it
+                # stays the very exception that time-outs around this call are waiting for
+                line = notice()
+                error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
             raise
         return outer.result()
 

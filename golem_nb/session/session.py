@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import sys
 import threading
-from collections.abc import Awaitable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +15,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from golem_nb.log import get_logger
+from golem_nb.payload import vm
 from golem_nb.session.batch import Batch
 from golem_nb.session.bill import Bill
 from golem_nb.session.commands import CommandWork
 from golem_nb.session.core import Core
-from golem_nb.session.errors import SessionChangedError, SessionClosedError
+from golem_nb.session.errors import SessionChangedError, SessionClosedError, SessionError
 from golem_nb.session.jobs import Jobs
 from golem_nb.session.keywords import named
+from golem_nb.session.mapping import RESULT_LIMIT, MapWork
 from golem_nb.session.meter import Money
 from golem_nb.session.places import LOCAL
 from golem_nb.session.settings import Settings, amount
@@ -39,6 +41,9 @@ T = TypeVar("T")
 
 #: Everything is ended within so many seconds when the process ends; kernels are killed 2.5 s after that.
 AT_EXIT = 1.8
+
+#: The kernel's own interpreter and packages, as local networks have them.
+PYTHON_IMAGE = "golem_nb/python:latest"
 
 DEFAULT_WORKERS = 5
 DEFAULT_TRIES = 3
@@ -276,6 +281,89 @@ class Session:
             command if len(command) <= 60 else f"{command[:57]}...",
             work,
             items,
+            payload=payload,
+            **_batch_limits(max_workers, timeout, max_tries, max_cost),
+        )
+        return self._start(batch)
+
+    @named
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        payload: Payload | Awaitable[Payload] | None = None,
+        max_workers: int = DEFAULT_WORKERS,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        max_tries: int = DEFAULT_TRIES,
+        max_cost: float | str | Decimal | None = None,
+        max_result: int = RESULT_LIMIT,
+        trust_results: bool = False,
+    ) -> Batch:
+        """Call a Python function of each item on providers.
+
+        The function goes out with its code, by cloudpickle, which goes with it; the image needs a Python of
+        the same version (3.x), the packages that the function imports, and a volume ``/golem/work``. Results
+        come back as JSON data (tuples, sets, dates, `Decimal`, bytes and arrays in it included), bytes, numpy
+        arrays or Arrow tables. They are never unpickled, because what a provider sends must not run here.
+
+        Parameters
+        ----------
+        function
+            A plain function of one argument.
+        items
+            What it is called with, one by one.
+        payload
+            What runs it. None: on a local network the kernel's own Python and packages,
+            ``vm.repo(image_tag="golem_nb/python:latest")``.
+        max_workers
+            Most providers at the same time.
+        timeout
+            Time for all items: seconds or a `timedelta`.
+        max_tries
+            How often an item that fails is tried, each time elsewhere where that is possible.
+        max_cost
+            The most that the job may cost, GLM; the session's budget limits it in any case.
+        max_result
+            The most bytes that a result may have.
+        trust_results
+            Unpickle results of other types. Whoever provides them can then run anything in this kernel.
+
+        Returns
+        -------
+        Batch
+            A handle, at once.
+
+        Raises
+        ------
+        NotPicklableError
+            The function or an item cannot be sent.
+
+        Examples
+        --------
+        >>> def area(radius):
+        ...     import numpy as np
+        ...     return np.pi * radius**2
+        >>> session.map(area, [1, 2, 3]).result()
+        [3.141592653589793, 12.566370614359172, 28.274333882308138]
+        """
+        data = _items(items)
+        work = MapWork(function, trusted=trust_results, limit=max_result)
+        work.check(data)
+        if payload is None:
+            if not self._core.settings.place.is_local:
+                raise SessionError(
+                    "Which image? On a real network `payload` must name one with Python "
+                    f"{sys.version_info[0]}.{sys.version_info[1]} and a volume /golem/work"
+                )
+            payload = vm.repo(image_tag=PYTHON_IMAGE)
+        name = getattr(function, "__name__", type(function).__name__)
+        batch = Batch(
+            self._core,
+            self._core.new_id(),
+            f"{name} of {len(data)} items",
+            work,
+            data,
             payload=payload,
             **_batch_limits(max_workers, timeout, max_tries, max_cost),
         )

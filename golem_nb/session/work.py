@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from golem_nb.script.transfer import DownloadFile
+from golem_nb.script.transfer import Download, DownloadFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from golem_nb.events import CommandExecuted
     from golem_nb.script import Script
     from golem_nb.session.item import Item, Outcome
+    from golem_nb.storage import Destination
 
-__all__ = ["EagerDownload", "Parcel", "Work"]
+__all__ = ["EagerBytes", "EagerDownload", "Parcel", "Work"]
+
+_DAY = 86_400.0
 
 
 class Parcel(Protocol):
@@ -27,6 +30,9 @@ class Parcel(Protocol):
         Items that were not begun are not given. The script may end in the middle.
         """
 
+    #: Whether the first item of each script may take longer than the others.
+    warms_up: bool
+
     @property
     def overhead(self) -> float:
         """Seconds that the script itself has cost, as far as is known when it has ended."""
@@ -37,6 +43,9 @@ class Work(Protocol):
 
     #: Kind of the job, for people.
     kind: str
+
+    #: The most items in one script.
+    most: int
 
     def prepare(self, script: Script) -> None:
         """Add to an activity's first script what all items need."""
@@ -56,17 +65,43 @@ class EagerDownload(DownloadFile):
         outcome
             The command's, from `Script.add`: ends the waiting when the script fails.
         """
+        await _arrival(self._destination, outcome)
+
+
+class EagerBytes(Download):
+    """The same, into memory.
+
+    Parameters
+    ----------
+    src_path
+        Path of the file on the provider.
+    limit
+        Largest size to accept, bytes.
+    """
+
+    def __init__(self, src_path: str, limit: int) -> None:
+        super().__init__(src_path)
+        self._limit = limit
+
+    async def _open(self) -> Destination:
+        return await self.script.context.storage.new_destination(limit=self._limit)
+
+    async def arrived(self, outcome: Awaitable[CommandExecuted]) -> bytes:
+        """Wait until all is there, and return it."""
+        await _arrival(self._destination, outcome)
         assert self._destination is not None
-        # of the two that tell, the place that the data is sent to is the first where other commands follow
-        arrival = asyncio.ensure_future(self._destination.wait(_DAY))
-        end = asyncio.ensure_future(outcome)
-        try:
-            await asyncio.wait({arrival, end}, return_when=asyncio.FIRST_COMPLETED)
-            await (end if end.done() else arrival)
-        finally:
-            for task in (arrival, end):
-                task.cancel()
-            await asyncio.gather(arrival, end, return_exceptions=True)
+        return await self._destination.bytes()
 
 
-_DAY = 86_400.0
+async def _arrival(destination: Destination | None, outcome: Awaitable[CommandExecuted]) -> None:
+    assert destination is not None
+    # of the two that tell, the place that the data is sent to is the first where other commands follow
+    arrival = asyncio.ensure_future(destination.wait(_DAY))
+    end = asyncio.ensure_future(outcome)
+    try:
+        await asyncio.wait({arrival, end}, return_when=asyncio.FIRST_COMPLETED)
+        await (end if end.done() else arrival)
+    finally:
+        for task in (arrival, end):
+            task.cancel()
+        await asyncio.gather(arrival, end, return_exceptions=True)
