@@ -223,6 +223,8 @@ class Golem:
         ------
         ApiError
             The daemon cannot be reached, or refuses.
+        DaemonTooOldError
+            The daemon is of a release that this package cannot talk to.
         NoPaymentAccountError, InsufficientFundsError
             The budget cannot be reserved.
         """

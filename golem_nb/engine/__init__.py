@@ -6,6 +6,7 @@ from golem_nb.engine.allocation import platform_name
 from golem_nb.engine.engine import Engine
 from golem_nb.engine.errors import (
     BudgetExceededError,
+    DaemonTooOldError,
     EngineStoppedError,
     InsufficientFundsError,
     JobTimeoutError,
@@ -21,6 +22,7 @@ from golem_nb.engine.journal import Journal, JournalEntry, NullJournal
 
 __all__ = [
     "BudgetExceededError",
+    "DaemonTooOldError",
     "Engine",
     "EngineStoppedError",
     "InsufficientFundsError",

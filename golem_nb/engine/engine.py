@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from golem_nb.engine.allocation import BudgetAllocation
 from golem_nb.engine.endings import Endings
-from golem_nb.engine.errors import EngineStoppedError
+from golem_nb.engine.errors import DaemonTooOldError, EngineStoppedError
 from golem_nb.engine.job import Job
 from golem_nb.engine.networks import JournaledNet
 from golem_nb.engine.payments import Payments
@@ -24,6 +24,7 @@ from golem_nb.props.node import SUBNET
 from golem_nb.rest import Activity as ActivityService
 from golem_nb.rest import Configuration, Gsb, Identity, Market, Net, Payment
 from golem_nb.rest.errors import ApiError
+from golem_nb.rest.identity import MINIMUM_VERSION
 from golem_nb.storage import GsbStorage
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Engine:
         ------
         ApiError
             The daemon cannot be reached, or refuses.
+        DaemonTooOldError
+            The daemon is of a release that this package cannot talk to.
         NoPaymentAccountError, InsufficientFundsError
             There is no account, or not enough in it; nothing stays reserved.
         """
@@ -222,7 +225,7 @@ class Engine:
     async def _run(self, ready: asyncio.Future[None]) -> None:
         """Own everything that the engine has running."""
         async with self._configuration:
-            self.node_id = (await Identity(self._configuration.root()).me()).identity
+            await self._identify()
             await self.budget.open()
             try:
                 self._decoration = await self.payment.decorate_demand([self.budget.allocation.id])
@@ -246,6 +249,15 @@ class Engine:
         if not listeners.cancelled() and (error := listeners.exception()) is not None:
             logger.error("The engine cannot listen to the daemon any more", exc_info=error)
             self.fail(EngineStoppedError(f"The engine cannot listen to the daemon any more: {error}"))
+
+    async def _identify(self) -> None:
+        """Find out who the daemon is, and whether it will do."""
+        identity = Identity(self._configuration.root())
+        version = await identity.version()
+        if version.too_old:
+            needed = ".".join(map(str, MINIMUM_VERSION))
+            raise DaemonTooOldError(self._configuration.api_config.api_url, version.version, needed)
+        self.node_id = (await identity.me()).identity
 
     async def _listen(self) -> None:
         async with asyncio.TaskGroup() as self._listeners:

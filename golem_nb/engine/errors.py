@@ -7,11 +7,31 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.exceptions import GolemError
+from golem_nb.log import pluralize
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from golem_nb.rest.payment import Account
+
+
+class DaemonTooOldError(GolemError):
+    """The daemon is older than what this package talks to.
+
+    Attributes
+    ----------
+    api_url
+        Where the daemon is.
+    found, needed
+        Its version, and the oldest that will do.
+    """
+
+    def __init__(self, api_url: str, found: str, needed: str) -> None:
+        self.api_url, self.found, self.needed = api_url, found, needed
+        super().__init__(
+            f"The daemon at {api_url} is yagna {found}, but {needed} or newer is needed. Update it, with "
+            "`pip install 'golem-node>=0.17.6,<0.18'` for instance, and restart `yagna service run`."
+        )
 
 
 class NoPaymentAccountError(GolemError):
@@ -89,6 +109,7 @@ class TaskFailedError(GolemError):
         distinct = list(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes))
         tries = "once" if len(self.causes) == 1 else f"{len(self.causes)} times"
         super().__init__(f"{task!r} failed {tries}: {'; '.join(distinct)}")
+        self.__cause__ = self.causes[-1]
 
 
 class TasksFailedError(GolemError):
@@ -104,7 +125,8 @@ class TasksFailedError(GolemError):
         self.failures = tuple(failures)
         shown = "\n".join(f"  {failure}" for failure in self.failures[:5])
         more = f"\n  … and {len(self.failures) - 5} more" if len(self.failures) > 5 else ""
-        super().__init__(f"{len(self.failures)} task(s) could not be completed:\n{shown}{more}")
+        super().__init__(f"{pluralize(len(self.failures), 'task')} could not be completed:\n{shown}{more}")
+        self.__cause__ = self.failures[0]
 
 
 class WorkersFailedError(GolemError):
@@ -121,6 +143,7 @@ class WorkersFailedError(GolemError):
         distinct = list(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes))
         workers = "A worker has" if len(self.causes) == 1 else f"{len(self.causes)} workers in a row have"
         super().__init__(f"{workers} failed before the first task: " + "; ".join(distinct[:5]))
+        self.__cause__ = self.causes[-1]
 
 
 class WorkerFunctionError(GolemError, TypeError):

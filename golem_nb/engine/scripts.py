@@ -159,7 +159,8 @@ class ScriptRunner:
         except BaseException as error:
             if isinstance(error, TimeoutError) and scope.expired():
                 reason: BaseException = self._ended() or BatchTimeoutError(
-                    f"Script {script.id} on {self._held.provider} did not finish within {script.timeout}"
+                    f"Script {script.id} on {self._held.provider} did not finish within {script.timeout}, "
+                    "the timeout that was given to `new_script`"
                 )
             else:
                 reason = await self._explain(error)

@@ -266,7 +266,8 @@ class WorkerTasks(AsyncIterator[Task[Any, Any]]):
 
     def _reported(self, item: Item, retry: bool) -> None:
         if retry:
-            self._queue.fail(item, GolemError("its result was rejected"))
+            reason = item.task.rejection
+            self._queue.fail(item, GolemError("its result was rejected" + (f": {reason}" if reason else "")))
         else:
             self._queue.finish(item)
 

@@ -42,6 +42,8 @@ class Task(Generic[TaskData, TaskResult]):
         As given.
     result
         As accepted by the worker; None before.
+    rejection
+        Why the worker has rejected the result last.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Task(Generic[TaskData, TaskResult]):
         self.id = str(next(self._ids))
         self.data = data
         self.result: TaskResult | None = None
+        self.rejection: str | None = None
         self.status = TaskStatus.WAITING
         self._started: float | None = None
         self._finished: float | None = None
@@ -109,6 +112,7 @@ class Task(Generic[TaskData, TaskResult]):
         """
         self._emit_event(TaskRejected, reason=reason)
         assert self.status is TaskStatus.RUNNING, "Rejected task not running"
+        self.rejection = reason
         self._finish(TaskStatus.REJECTED, retry=retry)
 
     def begin(self, emit: Callable[..., Any], report: Callable[[bool], None]) -> None:

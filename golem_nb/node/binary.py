@@ -9,16 +9,13 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from golem_nb.node.errors import NodeError, YagnaNotFoundError, YagnaTooOldError
+from golem_nb.rest.identity import MINIMUM_VERSION
 
 __all__ = ["MINIMUM_VERSION", "YagnaBinary", "find_yagna"]
-
-#: The oldest release whose API this package talks to.
-MINIMUM_VERSION: Final = (0, 17)
 
 _VERSION = re.compile(r"yagna (\d+)\.(\d+)(?:\.(\d+))?")
 

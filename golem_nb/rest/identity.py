@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -10,7 +10,10 @@ from golem_nb.rest import fields
 from golem_nb.rest.client import RestClient
 from golem_nb.rest.ids import NodeId
 
-__all__ = ["Identity", "Me", "Version"]
+__all__ = ["MINIMUM_VERSION", "Identity", "Me", "Version"]
+
+#: The oldest release of the daemon whose API this package talks to.
+MINIMUM_VERSION: Final = (0, 17)
 
 
 @attrs.frozen
@@ -34,6 +37,12 @@ class Version:
     """Commit and date of the build."""
     pending: str | None
     """A newer release that the daemon has heard of, if any."""
+
+    @property
+    def too_old(self) -> bool:
+        """Whether this package needs a newer one; builds that do not tell are taken to be new."""
+        numbers = self.version.split(".")[:2]
+        return all(number.isdecimal() for number in numbers) and tuple(map(int, numbers)) < MINIMUM_VERSION
 
 
 def _me(value: Any) -> Me:
