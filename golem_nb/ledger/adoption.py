@@ -9,15 +9,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from golem_nb.engine.charges import LinearPrice
-from golem_nb.engine.journal import step
 from golem_nb.ledger.bills import ACCEPTED
-from golem_nb.ledger.estate import Daemon
-from golem_nb.ledger.journal import SessionJournal
-from golem_nb.ledger.records import hourly_price, moment, now
+from golem_nb.ledger.estate import Daemon, Estate
+from golem_nb.ledger.records import hourly_price, moment
+from golem_nb.ledger.report import RecoveryReport
 from golem_nb.props.node import EXPIRATION
 from golem_nb.rest import Configuration, Identity, Net
 from golem_nb.rest.errors import ApiError, NotFoundError
-from golem_nb.rest.ids import ActivityId, AgreementId, AllocationId, NetworkId
+from golem_nb.rest.ids import ActivityId, AgreementId, NetworkId
 
 if TYPE_CHECKING:
     from golem_nb.config import ApiConfig
@@ -48,9 +47,9 @@ async def adopt(
                     handles.append(handle)
             for handle in handles:
                 await _move(ledger, handle, book.session_id)
-            again = await asyncio.to_thread(ledger.leftovers, sessions=[leftover.session_id])
-            if not again or not again[0].agreements:
-                over = await _close(ledger, daemon, found)
+            (rest,) = await asyncio.to_thread(ledger.leftovers, sessions=[leftover.session_id])
+            if not rest.agreements:
+                over = await Estate(ledger, daemon, rest, end=True, report=RecoveryReport()).recover()
     finally:
         lock.release(remove=over)
     return handles
@@ -124,12 +123,14 @@ async def _network(
         except NotFoundError:
             continue
         if provider_id in nodes.values() and addresses:
+            owner_ip = addresses[0].partition("/")[0]
             return {
                 "network_id": key,
                 "ip": info.ip,
                 "owner_id": me,
-                "owner_ip": addresses[0].partition("/")[0],
-                "gateway": info.gateway,
+                "owner_ip": owner_ip,
+                # where none was asked for, the daemon names the requestor's own address
+                "gateway": None if info.gateway == owner_ip else info.gateway,
                 "nodes": {ip: node for ip, node in nodes.items() if node != me},
             }
     return None
@@ -148,24 +149,3 @@ async def _move(ledger: Ledger, handle: ServiceSerialization, session: str) -> N
             ("UPDATE vpn SET session = ? WHERE id = ?", (session, handle["network"]["network_id"]))
         )
     await ledger.write(*statements)
-
-
-async def _close(ledger: Ledger, daemon: Daemon, leftover: Leftover) -> bool:
-    """Release the reservation of a session of which nothing runs any more; return whether all is done."""
-    journal = SessionJournal(ledger.writer, leftover.session_id)
-    for key in leftover.allocations:
-        try:
-            allocation = await daemon.payment.allocation(AllocationId(key))
-            async with step(journal, "release_allocation", allocation_id=key):
-                await allocation.release()
-        except NotFoundError:
-            await ledger.write(("UPDATE allocation SET released = ? WHERE id = ?", (now(), key)))
-        except ApiError:
-            return False
-    if leftover.unpaid or leftover.uncertain or leftover.demands:
-        return False
-    await ledger.write(
-        ("UPDATE session SET ended = coalesce(ended, ?) WHERE id = ?", (now(), leftover.session_id)),
-        ("DELETE FROM step WHERE session = ?", (leftover.session_id,)),
-    )
-    return True
