@@ -233,7 +233,8 @@ class AgreementPool:
                 self._job.offers.failed(proposal.issuer)
                 await self._withdraw(agreement)
             return None
-        except asyncio.CancelledError:
+        except BaseException:
+            # cancelled, or the journal cannot be written
             if agreement is not None:
                 self._job.clean_up(self._withdraw(agreement))
             raise

@@ -57,6 +57,7 @@ class BudgetAllocation:
         self.budget = budget
         self.platform = platform_name(driver, network)
         self.allocation: Allocation
+        self._reserved = False
         self._expires = datetime.now(UTC)
 
     @property
@@ -79,19 +80,28 @@ class BudgetAllocation:
         if account is None:
             raise NoPaymentAccountError(self._driver, self._network, accounts)
         self._expires = datetime.now(UTC) + MARGIN
+        try:
+            await self._reserve(account.address)
+        except BaseException:
+            if self._reserved:
+                await self.close()
+            raise
+
+    async def _reserve(self, address: str) -> None:
         async with step(
             self._journal, "create_allocation", amount=self.budget, platform=self.platform
         ) as outcome:
             try:
                 self.allocation = await self._payment.create_allocation(
-                    self.budget, self.platform, address=account.address, expires=self._expires
+                    self.budget, self.platform, address=address, expires=self._expires
                 )
             except BadRequestError as error:
                 raise InsufficientFundsError(
                     f"The budget of {self.budget} GLM could not be reserved on {self.platform} from "
-                    f"account {account.address}: {error.message}. Use a smaller `budget`, fund the account, "
+                    f"account {address}: {error.message}. Use a smaller `budget`, fund the account, "
                     "or release allocations that nobody needs any more."
                 ) from error
+            self._reserved = True
             outcome["allocation_id"] = self.allocation.id
 
     async def keep_until(self, expiration: datetime) -> None:
@@ -109,7 +119,7 @@ class BudgetAllocation:
             await asyncio.sleep(MARGIN.total_seconds() / 3)
             try:
                 await self.keep_until(datetime.now(UTC))
-            except ApiError as error:
+            except Exception as error:
                 logger.warning("The allocation could not be extended, which will be tried again: %s", error)
 
     async def close(self, *, keep: bool = False) -> None:

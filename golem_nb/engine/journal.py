@@ -10,12 +10,16 @@ disk is never behind what the daemon may hold.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 import attrs
+
+from golem_nb.log import get_logger
+
+logger = get_logger(__name__)
 
 Action = Literal[
     "create_allocation",
@@ -34,6 +38,19 @@ Action = Literal[
     "create_network",
     "remove_network",
 ]
+
+
+#: What ends something is done whatever becomes of the journal: a full disk must not cost money.
+ENDING: frozenset[Action] = frozenset(
+    {
+        "release_allocation",
+        "unsubscribe",
+        "terminate_agreement",
+        "destroy_activity",
+        "reject_invoice",
+        "remove_network",
+    }
+)
 
 
 @attrs.frozen
@@ -61,9 +78,9 @@ class JournalEntry:
 class Journal(Protocol):
     """Where the engine's intents and outcomes go.
 
-    Both methods are awaited on the engine's loop: do disk work in a thread. An exception of `intent` keeps
-    the step from being
-    taken; an exception of `done` is passed on after the step was taken.
+    Both methods are awaited on the engine's loop: do disk work in a thread. An exception of `intent` keeps a
+    step that begins or pays something from being taken; an exception of its `done` is passed on, and what was
+    begun is ended. Where a step ends something, exceptions of both are logged, and it is ended.
     """
 
     async def intent(self, entry: JournalEntry) -> None:
@@ -92,10 +109,23 @@ async def step(journal: Journal, action: Action, **subject: object) -> AsyncIter
     """Wrap one call to the daemon into intent and outcome; the block fills the outcome."""
     entry = JournalEntry(action, {key: str(value) for key, value in subject.items()})
     outcome: dict[str, str] = {}
-    await journal.intent(entry)
+    with _tolerant(entry):
+        await journal.intent(entry)
     try:
         yield outcome
     except BaseException as error:
-        await journal.done(entry, outcome, error)
+        with _tolerant(entry):
+            await journal.done(entry, outcome, error)
         raise
-    await journal.done(entry, outcome, None)
+    with _tolerant(entry):
+        await journal.done(entry, outcome, None)
+
+
+@contextmanager
+def _tolerant(entry: JournalEntry) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        if entry.action not in ENDING:
+            raise
+        logger.exception("The journal cannot be written (%s); what is to be ended is ended", entry.action)

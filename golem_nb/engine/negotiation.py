@@ -178,16 +178,35 @@ class Negotiation:
         )
 
     async def _subscribe(self) -> Subscription:
-        demand = self._job.demand
+        publishing = asyncio.create_task(self._publish(), name=f"demand of job {self._job.id}")
         try:
-            async with step(self._job.engine.journal, "subscribe", job_id=self._job.id) as outcome:
-                subscription = await self._market.subscribe(demand.properties, demand.constraints)
-                outcome["subscription_id"] = subscription.id
+            subscription = await asyncio.shield(publishing)
+        except asyncio.CancelledError:
+            # the daemon may have it already, and what was published must be withdrawn
+            self._job.clean_up(self._take_back(publishing))
+            raise
         except ApiError as error:
             self._job.emit(SubscriptionFailed, reason=str(error), exc_info=sys.exc_info())
             raise
         self._job.emit(SubscriptionCreated, subscription=subscription)
         return subscription
+
+    async def _publish(self) -> Subscription:
+        demand = self._job.demand
+        subscription: Subscription | None = None
+        try:
+            async with step(self._job.engine.journal, "subscribe", job_id=self._job.id) as outcome:
+                subscription = await self._market.subscribe(demand.properties, demand.constraints)
+                outcome["subscription_id"] = subscription.id
+        except Exception:
+            if subscription is not None:
+                await self._unsubscribe(subscription)
+            raise
+        return subscription
+
+    async def _take_back(self, publishing: asyncio.Task[Subscription]) -> None:
+        with contextlib.suppress(Exception):  # then there is nothing to withdraw
+            await self._unsubscribe(await publishing)
 
     async def _unsubscribe(self, subscription: Subscription) -> None:
         self._answered.clear()

@@ -252,7 +252,7 @@ class Payments:
                 self._engine.journal, "accept_debit_note", debit_note_id=note.debit_note_id, amount=due
             ):
                 await note.accept(due, self._engine.budget.allocation)
-        except ApiError as error:
+        except Exception as error:
             self._failed(account, error)
             return
         activity.accepted = due
@@ -277,7 +277,7 @@ class Payments:
                 return
             try:
                 await self._invoice(account, invoice)
-            except ApiError as error:
+            except Exception as error:
                 self._failed(account, error)
             finally:
                 account.settled = True

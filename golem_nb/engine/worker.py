@@ -132,7 +132,7 @@ class Worker:
             # it may come into being all the same, and must not be left running
             job.clean_up(self._abort(creation))
             raise
-        except ApiError:
+        except Exception:
             job.emit(ActivityCreateFailed, agreement=held.agreement, exc_info=sys.exc_info())
             job.clean_up(job.agreements.give_up(held))
             raise
@@ -150,7 +150,7 @@ class Worker:
     async def _abort(self, creation: asyncio.Task[Activity]) -> None:
         try:
             activity = await creation
-        except ApiError:
+        except Exception:
             await self._job.agreements.give_up(self._held)
         else:
             await self._give_up(activity)
