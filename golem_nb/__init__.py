@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from golem_nb.golem import Golem
     from golem_nb.payload import vm
     from golem_nb.session import Session
+    from golem_nb.session.nested import allow_asyncio_run
     from golem_nb.utils import get_version, windows_event_loop_fix
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Task",
     "WorkContext",
     "__version__",
+    "allow_asyncio_run",
     "get_version",
     "vm",
     "windows_event_loop_fix",
@@ -59,7 +61,10 @@ _HOMES = {
     "Session": "golem_nb.session",
     "Task": "golem_nb.executor",
     "WorkContext": "golem_nb.ctx",
+    "allow_asyncio_run": "golem_nb.session.nested",
     "get_version": "golem_nb.utils",
+    # for `%load_ext golem_nb`
+    "load_ipython_extension": "golem_nb.session.magics",
     "vm": "golem_nb.payload",
     "windows_event_loop_fix": "golem_nb.utils",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter, deque
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,11 +21,14 @@ from golem_nb.session.item import Item, Outcome
 from golem_nb.session.lanes import HOPELESS, Lanes
 from golem_nb.session.queue import ItemQueue
 from golem_nb.session.settling import Settling
+from golem_nb.ui.faces import job_html, job_text
+from golem_nb.ui.sources import ErrorFact, JobFacts
 
 if TYPE_CHECKING:
     from golem_nb.payload import Payload
     from golem_nb.session.core import Core
     from golem_nb.session.work import Work
+    from golem_nb.ui.panel import Panel
 
 __all__ = ["Batch"]
 
@@ -71,7 +75,10 @@ class Batch(Handle[Item, list[Any]]):
         self._timeout = timeout
         self._max_tries = max_tries
         self.max_cost = max_cost
-        self._items = [Item(index, entry, Task(entry)) for index, entry in enumerate(data)]
+        self._counts: Counter[str] = Counter(waiting=len(data))
+        self._items = [Item(index, entry, Task(entry), self._counts) for index, entry in enumerate(data)]
+        self._retries = 0
+        self._failures: deque[ErrorFact] = deque(maxlen=20)
         self._job: Job | None = None
         self._running: asyncio.Task[None] | None = None
         self._frame: tuple[int, Any] | None = None
@@ -106,9 +113,7 @@ class Batch(Handle[Item, list[Any]]):
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        counts = dict.fromkeys(("waiting", "running", "done", "failed", "cancelled"), 0)
-        for item in self._items:
-            counts[item.state] += 1
+        counts = self._counts
         over = counts["done"] + counts["failed"]
         left = None
         if over and not self.ended:
@@ -138,6 +143,19 @@ class Batch(Handle[Item, list[Any]]):
             self._frame = (version, batch_frame(self._items))
         return self._frame[1].copy()
 
+    def facts(self) -> JobFacts:
+        """Return where it stands, for its panel."""
+        return self._job_facts(self._retries, list(self._failures))
+
+    def _panel(self) -> Panel:
+        return self._core.desk.progress(self)
+
+    def _snapshot(self) -> str:
+        return job_html(self.facts())
+
+    def __repr__(self) -> str:
+        return job_text(self.facts())
+
     def retry_failed(self) -> Batch:
         """Try the items again that were given up, or not done when it was ended; returns the same job.
 
@@ -152,10 +170,10 @@ class Batch(Handle[Item, list[Any]]):
         if not again:
             raise SessionError(f"All items of {self._name} are done")
         for item in again:
-            item.state, item.error, item.blamed = "waiting", None, 0
+            item.turn("waiting")
+            item.error, item.blamed = None, 0
             item.tried_on.clear()
-        self._state, self._error, self._ended = "starting", None, None
-        self._core.start(self)
+        self._begin_again()
         return self
 
     # -- in the engine's thread ---------------------------------------------------------------------------
@@ -181,7 +199,7 @@ class Batch(Handle[Item, list[Any]]):
             return None
         engine = await self._core.engine_for(self)
         payload = await self._core.resolve(self._payload)
-        queue = ItemQueue(items, self._max_tries, self._item_ended)
+        queue = ItemQueue(items, self._max_tries, self._item_ended, self._item_failed)
         settling = Settling(self._write, queue.finish)
         expiration = datetime.now(UTC) + max(self._timeout, MIN_EXPIRATION)
         job = Job(engine, expiration, payload, self._core.engine_job_id(self._id))
@@ -195,6 +213,14 @@ class Batch(Handle[Item, list[Any]]):
         if queue.failed >= HOPELESS and not queue.done:
             self.notes.append(f"the first {queue.failed} items have all failed, so the others were not tried")
         return error
+
+    def _item_failed(self, item: Item, error: BaseException) -> None:
+        if item.state != "failed":
+            self._retries += 1
+        self._failures.append(
+            ErrorFact(f"item {item.index}", item.provider, str(error)[:2000], datetime.now(UTC))
+        )
+        self._core.touched()
 
     def _item_ended(self, item: Item) -> None:
         self._finished.append(item)
@@ -217,7 +243,7 @@ class Batch(Handle[Item, list[Any]]):
         self._reason = self._job = None
         for item in self._items:
             if item.state in ("waiting", "running"):
-                item.state = "cancelled"
+                item.turn("cancelled")
         errors = self.errors
         if error is None and errors:
             error = ItemsFailedError(self._name, sorted(errors.items()), len(self._items))
@@ -231,7 +257,9 @@ class Batch(Handle[Item, list[Any]]):
             raise self._error
         return self.values
 
-    def _so_far(self) -> str:
+    @property
+    def so_far(self) -> str:
+        """How far it is, in words."""
         progress = self.progress
         text = f"{progress.done} of {progress.total} done"
         return text + (f", {progress.failed} failed" if progress.failed else "")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from golem_nb.engine.agreements import CANCELLED
 from golem_nb.engine.job import Job
@@ -16,9 +17,12 @@ from golem_nb.events import (
     AgreementRejected,
     AgreementTerminated,
     DebitNoteAccepted,
+    Event,
     InvoiceAccepted,
     JobFinished,
     JobStarted,
+    ServiceFinished,
+    ServiceStateChanged,
     WorkerFinished,
 )
 from golem_nb.frames import Recorder
@@ -39,18 +43,25 @@ from golem_nb.session.watchdog import Watchdog
 from golem_nb.strategy import default_strategy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
     from golem_nb.engine import Engine
-    from golem_nb.ledger import Book
+    from golem_nb.ledger import Book, ProviderRecord
     from golem_nb.payload import Payload
+    from golem_nb.session.clusters import ClusterHandle
     from golem_nb.session.handle import Handle
     from golem_nb.session.places import Daemon
     from golem_nb.session.settings import Settings
+    from golem_nb.ui import Desk
 
 __all__ = ["Core"]
 
 logger = get_logger(__name__)
 
 T = TypeVar("T")
+
+SessionState = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
 #: What the costs of a session depend on.
 _COSTLY = (
@@ -64,6 +75,9 @@ _COSTLY = (
     JobStarted,
     WorkerFinished,
 )
+
+#: Seconds after which it is asked for the first time whether what was accepted is settled, and at most.
+SETTLED_AFTER, SELDOM = 6.0, 300.0
 
 #: Of all sessions of the process, so that events name each job by the name that its handle has.
 _numbers = itertools.count(1)
@@ -86,16 +100,27 @@ class Core:
         self.portal = Portal(self.thread)
         self.watchdog = Watchdog(self.thread)
         self.meter = Meter()
-        self.recorder = Recorder()
         self.handles: dict[str, Handle[Any, Any]] = {}
+        #: By the ids of their engine's jobs.
+        self.clusters: dict[str, ClusterHandle] = {}
+        #: What is known of providers from all sessions of this user.
+        self.known: dict[str, ProviderRecord] = {}
+        self.recorder = Recorder(self.known)
+        #: Called, in the engine's thread, with each event and whenever something to be seen has changed.
+        self.on_event: Callable[[Event], None] = lambda _: None
+        self.on_change: Callable[[], None] = lambda: None
         #: Given whenever a job, or the money, has changed.
         self.changed = Signal()
         self._warn = warn
+        self.desk: Desk
         self.golem: Golem
         self.ledger: Ledger
         self.book: Book
         self.limits: Limits
         self.daemon: Daemon
+        self.started: datetime | None = None
+        #: What sessions of dead kernels have left, one line each.
+        self.leftovers: list[str] = []
         self.node_id = ""
         self.account = ""
         self.strategy: LimitedStrategy
@@ -103,7 +128,9 @@ class Core:
         self._ready = asyncio.Event()
         self._failure: BaseException | None = None
         self._stopping = False
-        self._watching: asyncio.Task[None] | None = None
+        self.stopped = False
+        self._watching: list[asyncio.Task[None]] = []
+        self._unsettled = asyncio.Event()
 
     # -- start and stop -----------------------------------------------------------------------------------
 
@@ -122,7 +149,7 @@ class Core:
             raise
         finally:
             self._ready.set()
-            self.changed.give()
+            self.touched()
 
     async def _open(self) -> None:
         settings = self.settings
@@ -132,6 +159,8 @@ class Core:
             await self._ask_who()
             self.ledger = await asyncio.to_thread(Ledger)
             try:
+                self.known.update(await asyncio.to_thread(self.ledger.providers))
+                await asyncio.to_thread(self.look_for_leftovers)
                 self.book = await asyncio.to_thread(
                     self.ledger.begin,
                     settings.name,
@@ -181,11 +210,23 @@ class Core:
         golem.add_event_consumer(self.book.take, self.book.EVENTS)
         golem.add_event_consumer(self.meter.take, [AgreementConfirmed])
         golem.add_event_consumer(self.limits.take, _COSTLY)
-        golem.add_event_consumer(lambda _: self.changed.give(), _COSTLY)
+        golem.add_event_consumer(self._on_service, [ServiceStateChanged, ServiceFinished])
+        golem.add_event_consumer(self.on_event)
+        golem.add_event_consumer(lambda _: self._unsettled.set(), [InvoiceAccepted, DebitNoteAccepted])
+        golem.add_event_consumer(lambda _: self.touched(), _COSTLY)
         await golem.start()
         self.golem = golem
+        self.started = golem._running().started
         self.meter.attach(golem._running().payments)
-        self._watching = asyncio.create_task(self.limits.run(), name="limits of the session")
+        self._watching = [
+            asyncio.create_task(self.limits.run(), name="limits of the session"),
+            asyncio.create_task(self._follow_payments(), name="payments of the session"),
+        ]
+
+    def _on_service(self, event: ServiceStateChanged | ServiceFinished) -> None:
+        cluster = self.clusters.get(event.job.id)
+        if cluster is not None:
+            cluster.take(event)
 
     async def ready(self) -> None:
         """Wait until everything is started.
@@ -212,14 +253,15 @@ class Core:
                 handle.end_early(JobCancelledError(f"{handle.kind} {handle.id} was ended with its session"))
         suspended = await self.golem.stop(wait_for_payments)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         await self.take_payments()
         await self.book.close(suspended)
         await asyncio.to_thread(self.ledger.close)
         await self.settings.place.close()
-        self.changed.give()
+        self.stopped = True
+        self.touched()
 
     async def abandon(self) -> None:
         """End every agreement at once; invoices are left to `Session.recover` of a later session."""
@@ -235,18 +277,29 @@ class Core:
         """Ask the daemon what was settled."""
         try:
             async with Configuration(self.daemon.api_config) as configuration:
-                records = await Payment(configuration.payment()).payments(after=self.golem_started)
+                records = await Payment(configuration.payment()).payments(after=self.started)
         except ApiError as error:
             logger.debug("What was settled is not known: %s", error)
             return
         self.recorder.add_payments(records)
         self.book.payments(records)
 
-    @property
-    def golem_started(self) -> Any:
-        """When the engine was started."""
-        engine = self.golem._engine
-        return None if engine is None else engine.started
+    async def _follow_payments(self) -> None:
+        """Learn what was settled, soon after something was accepted, and then less and less often."""
+        while True:
+            await self._unsettled.wait()
+            self._unsettled.clear()
+            delay = SETTLED_AFTER
+            while self.recorder.totals().settled < self.money().accepted:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._unsettled.wait()
+                        self._unsettled.clear()
+                        delay = SETTLED_AFTER
+                        continue
+                await self.take_payments()
+                self.touched()
+                delay = min(delay * 2, SELDOM)
 
     # -- for jobs -----------------------------------------------------------------------------------------
 
@@ -304,9 +357,42 @@ class Core:
             raise SessionClosedError("The session was stopped: make a new one with Session(...)")
         self.thread.loop.call_soon_threadsafe(function, *arguments)
 
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something run that has to be over before the session is; in the engine's thread."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def touched(self) -> None:
         """Note that something to be seen has changed."""
         self.changed.give()
+        self.on_change()
+
+    @property
+    def left(self) -> Decimal:
+        """What is neither accepted nor reserved, GLM; may be called from any thread."""
+        limits: Limits | None = getattr(self, "limits", None)
+        return self.settings.budget if limits is None else limits.left
+
+    def look_for_leftovers(self) -> None:
+        """Read what sessions of dead kernels have left."""
+        self.leftovers = [str(leftover) for leftover in self.ledger.left()]
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the session could not be started."""
+        return self._failure
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands."""
+        if self._failure is not None:
+            return "failed"
+        if self.stopped:
+            return "stopped"
+        if self._stopping:
+            return "stopping"
+        return "ready" if self._ready.is_set() else "starting"
 
     def money(self, jobs: Iterable[str] | None = None) -> Money:
         """What was spent and is owed; may be called from any thread."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from golem_nb.exceptions import GolemError
 from golem_nb.rest.errors import ApiError
 
 __all__ = [
+    "ClusterError",
     "DeadlockError",
     "DoesNotFitError",
     "ItemError",
@@ -40,6 +41,21 @@ class SessionChangedError(SessionError):
 
 class DeadlockError(SessionError, RuntimeError):
     """A synchronous helper was called from the engine's own thread, where it would wait for itself."""
+
+
+class ClusterError(SessionError):
+    """Not as many instances run as are wanted, and no more are being started.
+
+    Attributes
+    ----------
+    errors
+        What has ended instances, by their ids.
+    """
+
+    def __init__(self, name: str, running: int, wanted: int, errors: Mapping[str, BaseException]) -> None:
+        self.errors = dict(errors)
+        shown = "".join(f"\n  {instance}: {error}" for instance, error in list(self.errors.items())[:5])
+        super().__init__(f"{running} of {wanted} instances of {name} are running:{shown}")
 
 
 class JobCancelledError(SessionError):

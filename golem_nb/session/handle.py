@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -12,10 +13,15 @@ import attrs
 
 from golem_nb.session.errors import JobCancelledError
 from golem_nb.session.signal import Signal
+from golem_nb.ui.sources import JobFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from golem_nb.session.core import Core
     from golem_nb.session.meter import Money
+    from golem_nb.ui.panel import Panel
+    from golem_nb.ui.sources import ErrorFact
 
 __all__ = ["Handle", "JobState", "Progress"]
 
@@ -132,6 +138,53 @@ class Handle(ABC, Generic[E, R]):
     def frame(self) -> Any:
         """A table of its parts."""
 
+    def _job_facts(self, retries: int, errors: Sequence[ErrorFact]) -> JobFacts:
+        progress, cost = self.progress, self.cost
+        over = progress.done + progress.failed
+        projected = None
+        if progress.total and over and not self.ended:
+            projected = cost / over * progress.total
+        begun = datetime.now(UTC) - timedelta(seconds=monotonic() - self._begun)
+        return JobFacts(
+            name=self._name,
+            state="running" if self._state == "starting" else self._state,
+            total=progress.total,
+            done=progress.done,
+            failed=progress.failed,
+            running=progress.running,
+            retries=retries,
+            cost=cost,
+            projected=projected,
+            limit=self.max_cost,
+            started=begun,
+            ended=None if self._ended is None else begun + timedelta(seconds=self._ended - self._begun),
+            seconds_left=progress.left,
+            errors=errors,
+            outcome=None if self._error is None else str(self._error),
+            what=self._title,
+            engine_jobs=tuple(self.engine_jobs),
+        )
+
+    # -- faces --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _panel(self) -> Panel:
+        """Return its live face."""
+
+    @abstractmethod
+    def _snapshot(self) -> str:
+        """Return its static face."""
+
+    def show(self) -> None:
+        """Display it here; in a plain interpreter print its line of text."""
+        self._panel().show()
+
+    def _ipython_display_(self) -> None:
+        self.show()
+
+    def _repr_html_(self) -> str:
+        return self._snapshot()
+
     # -- waiting ------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -235,6 +288,11 @@ class Handle(ABC, Generic[E, R]):
         self._core.touched()
         self._changed.give()
 
+    def _begin_again(self) -> None:
+        """Compute what is left to be computed."""
+        self._state, self._error, self._ended = "starting", None, None
+        self._core.start(self)
+
     def _raise_early_end(self) -> None:
         """Let an iteration end with what has ended the job, if that left something undone."""
         if self._error is not None:
@@ -252,13 +310,11 @@ class Handle(ABC, Generic[E, R]):
 
     def _notice(self) -> str:
         return (
-            f"Stopped waiting. {self._name} goes on ({self._so_far()}, {self.cost:.6f} GLM so far): "
+            f"Stopped waiting. {self._name} goes on ({self.so_far}, {self.cost:.6f} GLM so far): "
             f"session.jobs[{self._id!r}].cancel() ends it."
         )
 
+    @property
     @abstractmethod
-    def _so_far(self) -> str:
+    def so_far(self) -> str:
         """How far it is, in words."""
-
-    def __repr__(self) -> str:
-        return f"<{self._name}: {self._title}; {self._state}, {self._so_far()}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -87,6 +88,8 @@ class Item:
         Its place in the data, from 0.
     data
         The item as it was given.
+    counts
+        How many items of the batch are in which state; kept by its items.
     state
         ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` (given up), or ``"cancelled"``.
     tries
@@ -106,6 +109,7 @@ class Item:
     index: int
     data: Any
     task: Task[Any, Any]
+    counts: Counter[str]
     state: ItemState = "waiting"
     tries: list[Try] = attrs.field(factory=list)
     value: Any = None
@@ -141,11 +145,17 @@ class Item:
         """What the providers' time for it costs so far, GLM, all tries together."""
         return sum((entry.cost for entry in self.tries if entry.cost is not None), Decimal(0))
 
+    def turn(self, state: ItemState) -> None:
+        """Get into another state."""
+        self.counts[self.state] -= 1
+        self.counts[state] += 1
+        self.state = state
+
     # -- told by the lane that works on it, in the engine's thread ----------------------------------------
 
     def begin(self, attempt: Try, emit: Callable[..., Any]) -> None:
         """Note that a provider is at it."""
-        self.state = "running"
+        self.turn("running")
         self.tries.append(attempt)
         self._emit = emit
         self.task.begin(emit, lambda _: None)
@@ -155,13 +165,13 @@ class Item:
         self.value, self.files = outcome.value, outcome.files
         self.stdout, self.stderr, self.exit_code = outcome.stdout, outcome.stderr, outcome.exit_code
         self.error = None
-        self.state = "done"
+        self.turn("done")
         self.task.accept_result(outcome.value)
         self._finished()
 
     def give_back(self) -> None:
         """Note that it was not computed, through no fault of its own."""
-        self.state = "waiting"
+        self.turn("waiting")
         self.task.give_back()
         self._finished()
 

@@ -42,7 +42,7 @@ def named(function: Callable[P, R]) -> Callable[P, R]:
 
 def _advice(function: Callable[..., object], name: str, names: list[str]) -> str:
     known = [other for other in names if other not in ("self", "cls")]
-    title = function.__qualname__.removesuffix(".__init__")
+    title = function.__qualname__.removesuffix(".__new__")
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
     return f"{title}() has no parameter {name!r}: {advice}"

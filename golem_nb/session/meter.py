@@ -85,7 +85,7 @@ class Meter:
 
     def total(self) -> Money:
         """All jobs."""
-        return self.of(self._jobs)
+        return self.of(list(self._jobs))
 
     def of(self, jobs: Iterable[str]) -> Money:
         """Some jobs, by their ids."""
@@ -97,14 +97,13 @@ class Meter:
 
     def running(self) -> Iterator[ActivityAccount]:
         """Give the activities that cost something now."""
-        for job in self._jobs:
-            for account in self._accounts(job):
-                if not account.ended:
-                    yield from (a for a in account.activities.values() if a.ended is None)
+        for account in self.accounts():
+            if not account.ended:
+                yield from (a for a in list(account.activities.values()) if a.ended is None)
 
     def accounts(self) -> Iterator[AgreementAccount]:
         """Give what is owed, agreement by agreement."""
-        for job in self._jobs:
+        for job in list(self._jobs):
             yield from self._accounts(job)
 
     def rate(self, jobs: Iterable[str] | None = None) -> Decimal:
@@ -112,10 +111,10 @@ class Meter:
         return sum(
             (
                 _per_second(account.price, account.price.threads)
-                for job in (self._jobs if jobs is None else jobs)
+                for job in (list(self._jobs) if jobs is None else jobs)
                 for account in self._accounts(job)
                 if account.price is not None and not account.ended
-                for activity in account.activities.values()
+                for activity in list(account.activities.values())
                 if activity.ended is None
             ),
             ZERO,
@@ -124,15 +123,17 @@ class Meter:
     def _accounts(self, job: str) -> Iterator[AgreementAccount]:
         payments = self._payments
         if payments is not None:
-            yield from (payments.account(agreement_id) for agreement_id in self._jobs.get(job, ()))
+            # a copy: other threads look at this while the engine's changes it
+            yield from (payments.account(agreement_id) for agreement_id in list(self._jobs.get(job, ())))
 
     def _account(self, account: AgreementAccount) -> Money:
         accepted, price = account.accepted, account.price
         if account.settled or price is None:
             return Money(accepted, ZERO, accepted, ZERO)
-        running = [a for a in account.activities.values() if a.ended is None and not account.ended]
-        bound = sum((self._bound(price, a) for a in account.activities.values()), ZERO)
-        likely = sum((self._likely(price, a) for a in account.activities.values()), ZERO)
+        activities = list(account.activities.values())
+        running = [a for a in activities if a.ended is None and not account.ended]
+        bound = sum((self._bound(price, a) for a in activities), ZERO)
+        likely = sum((self._likely(price, a) for a in activities), ZERO)
         return Money(
             accepted,
             max(ZERO, bound - accepted),

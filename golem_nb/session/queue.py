@@ -22,12 +22,21 @@ class ItemQueue:
         Failed tries after which an item is given up.
     on_end
         Called with each item that is done or was given up.
+    on_failure
+        Called with each item that has failed, and its error, whether or not it is tried again.
     """
 
-    def __init__(self, items: Iterable[Item], max_tries: int, on_end: Callable[[Item], None]) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        max_tries: int,
+        on_end: Callable[[Item], None],
+        on_failure: Callable[[Item, BaseException], None],
+    ) -> None:
         self._waiting = deque(items)
         self._max_tries = max_tries
         self._on_end = on_end
+        self._on_failure = on_failure
         self._running = 0
         self._claims = 0
         self._changed = Signal()
@@ -85,10 +94,13 @@ class ItemQueue:
         item.tried_on.add(consumer)
         if item.blamed < self._max_tries:
             self._waiting.appendleft(item)
+            self._on_failure(item, error)
             self._changed.give()
             return
-        item.state, item.error = "failed", error
+        item.turn("failed")
+        item.error = error
         self.failed += 1
+        self._on_failure(item, error)
         self._ended(item)
 
     def put_back(self, items: Iterable[Item]) -> None:

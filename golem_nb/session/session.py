@@ -7,37 +7,68 @@ import atexit
 import contextlib
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from golem_nb.frames import OfferTable
 from golem_nb.log import get_logger
 from golem_nb.payload import vm
+from golem_nb.session.aio import AsyncFace
 from golem_nb.session.batch import Batch
 from golem_nb.session.bill import Bill
+from golem_nb.session.card import session_facts
+from golem_nb.session.clusters import ClusterHandle
 from golem_nb.session.commands import CommandWork
 from golem_nb.session.core import Core
 from golem_nb.session.errors import SessionChangedError, SessionClosedError, SessionError
+from golem_nb.session.estimate import Estimate, estimate
+from golem_nb.session.handle import Handle
 from golem_nb.session.jobs import Jobs
 from golem_nb.session.keywords import named
 from golem_nb.session.mapping import RESULT_LIMIT, MapWork
+from golem_nb.session.market import MarketWatch, fill, scan, score
 from golem_nb.session.meter import Money
+from golem_nb.session.networks import SessionNetwork
 from golem_nb.session.places import LOCAL
+from golem_nb.session.recovery import recover
 from golem_nb.session.settings import Settings, amount
+from golem_nb.session.tasks import TasksJob
+from golem_nb.strategy import SCORE_NEUTRAL
+from golem_nb.ui import Desk
+from golem_nb.ui.faces import session_html, session_text
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from golem_nb.executor.executor import WorkerFunction
+    from golem_nb.frames import History
+    from golem_nb.ledger import Ledger, RecoveryReport
     from golem_nb.localnet import LocalNetwork
     from golem_nb.payload import Payload
+    from golem_nb.services import Service
     from golem_nb.strategy import BaseMarketStrategy
+    from golem_nb.ui.dashboard import Dashboard
+    from golem_nb.ui.sources import SessionFacts
 
 __all__ = ["Session"]
 
 logger = get_logger(__name__)
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Handle[Any, Any])
 
 #: Everything is ended within so many seconds when the process ends; kernels are killed 2.5 s after that.
 AT_EXIT = 1.8
@@ -140,7 +171,9 @@ class Session:
     def _begin(self, settings: Settings) -> None:
         self._warnings: list[str] = []
         self._bill: Bill | None = None
-        self._core = Core(settings, self._warn)
+        self._core = core = Core(settings, self._warn)
+        core.desk = Desk(self, core.recorder)
+        core.on_event, core.on_change = core.desk.take, core.desk.mark
         self._starting = self._core.portal.start(self._core.open())
         self._starting.add_done_callback(lambda _: self._forget_if_failed())
         atexit.register(self._at_exit)
@@ -185,6 +218,11 @@ class Session:
             known = ", ".join(map(repr, _living)) or "none"
             raise SessionClosedError(f"There is no session named {name!r}; living ones: {known}")
         return session
+
+    @staticmethod
+    def find(name: str = "default") -> Session | None:
+        """Return the session of that name, or None if there is none."""
+        return _living.get(name)
 
     # -- what it is ---------------------------------------------------------------------------------------
 
@@ -369,9 +407,396 @@ class Session:
         )
         return self._start(batch)
 
-    def _start(self, handle: T) -> T:
-        self._core.start(handle)  # type: ignore[arg-type]
+    @named
+    def execute_tasks(
+        self,
+        worker: WorkerFunction,
+        data: Iterable[Any] | AsyncIterable[Any],
+        payload: Payload | Awaitable[Payload],
+        *,
+        max_workers: int = DEFAULT_WORKERS,
+        timeout: float | timedelta = DEFAULT_TIMEOUT,
+        max_cost: float | str | Decimal | None = None,
+        implicit_init: bool = True,
+    ) -> TasksJob:
+        r"""Compute tasks with a worker, as `Golem.execute_tasks` does.
+
+        Parameters
+        ----------
+        worker
+            Async generator function: takes a `WorkContext` and the tasks for it, yields scripts, accepts
+            results. It runs in the engine's thread: what takes long there belongs into
+            ``await asyncio.to_thread(...)``.
+        data
+            The tasks; what is no `Task` becomes the ``data`` of one.
+        payload
+            What the providers must offer; `await` is not needed.
+        max_workers
+            Most workers at the same time.
+        timeout
+            Time for all tasks: seconds or a `timedelta`.
+        max_cost
+            The most that the job may cost, GLM; the session's budget limits it in any case.
+        implicit_init
+            Send ``deploy()`` and ``start()`` before the worker's first script; if False the worker does.
+
+        Returns
+        -------
+        TasksJob
+            A handle, at once.
+
+        Examples
+        --------
+        >>> async def worker(context, tasks):
+        ...     async for task in tasks:
+        ...         script = context.new_script()
+        ...         result = script.run("/bin/sh", "-c", f"echo {task.data}")
+        ...         yield script
+        ...         task.accept_result((await result).stdout)
+        >>> session.execute_tasks(worker, range(3), payload=alpine).result()
+        ['0\n', '1\n', '2\n']
+        """
+        limits = _batch_limits(max_workers, timeout, 1, max_cost)
+        del limits["max_tries"]
+        return self._start(
+            TasksJob(
+                self._core,
+                self._core.new_id(),
+                worker,
+                data,
+                payload=payload,
+                implicit_init=implicit_init,
+                **limits,
+            )
+        )
+
+    @named
+    def cluster(
+        self,
+        service_class: type[Service],
+        num_instances: int | None = None,
+        *,
+        instance_params: Iterable[Mapping[str, Any]] | None = None,
+        payload: Payload | Awaitable[Payload] | None = None,
+        expiration: datetime | None = None,
+        network: SessionNetwork | None = None,
+        network_addresses: Sequence[str] | None = None,
+        max_cost: float | str | Decimal | None = None,
+    ) -> ClusterHandle:
+        """Run instances of a service, as `Golem.run_service` does.
+
+        Parameters
+        ----------
+        service_class
+            What is run. Its handlers run in the engine's thread.
+        num_instances
+            How many; as many as there are `instance_params`, or one.
+        instance_params
+            Keyword arguments for the ``__init__`` of consecutive instances.
+        payload
+            What the providers must offer; by default what ``service_class.get_payload()`` returns.
+        expiration
+            When the agreements expire; in three hours by default.
+        network
+            From `create_network`: the instances are attached to it.
+        network_addresses
+            Addresses of consecutive instances in the network.
+        max_cost
+            The most that the cluster may cost, GLM; the session's budget limits it in any case.
+
+        Returns
+        -------
+        ClusterHandle
+            A handle, at once.
+
+        Examples
+        --------
+        >>> cluster = session.cluster(WebService, num_instances=2)
+        >>> cluster.wait(timeout=60)
+        True
+        >>> cluster.stop()
+        """
+        if not hasattr(service_class, "get_payload"):
+            raise TypeError(f"the first argument must be a subclass of Service, not {service_class!r:.100}")
+        if num_instances is not None and num_instances < 1:
+            raise ValueError(f"num_instances must be at least 1, not {num_instances!r}")
+        return self._start(
+            ClusterHandle(
+                self._core,
+                self._core.new_id(),
+                service_class,
+                payload=payload,
+                num_instances=num_instances,
+                instance_params=instance_params,
+                expiration=expiration,
+                network=network,
+                network_addresses=network_addresses,
+                max_cost=None if max_cost is None else amount("max_cost", max_cost),
+            )
+        )
+
+    @named
+    def create_network(
+        self,
+        ip: str,
+        *,
+        owner_ip: str | None = None,
+        mask: str | None = None,
+        gateway: str | None = None,
+    ) -> SessionNetwork:
+        """Create a VPN for clusters.
+
+        Parameters
+        ----------
+        ip
+            Address of the network, IPv4, such as ``"192.168.0.0/24"``.
+        owner_ip
+            The requestor's address in it; the first one by default.
+        mask
+            Netmask, only if it is not part of `ip`.
+        gateway
+            Address of the gateway.
+        """
+        options = {"owner_ip": owner_ip, "mask": mask, "gateway": gateway}
+        return self._wait(self._create_network(ip, options), keep=True)
+
+    def _start(self, handle: H) -> H:
+        self._core.start(handle)
         return handle
+
+    # -- the market ---------------------------------------------------------------------------------------
+
+    @named
+    def offers(
+        self, payload: Payload | Awaitable[Payload] | None = None, *, seconds: float = 5.0
+    ) -> pd.DataFrame:
+        """Look at the market once; costs nothing and reserves nothing.
+
+        Parameters
+        ----------
+        payload
+            Only offers that can run it, such as ``vm.repo(image_tag="golem/alpine:latest")``; None: all.
+        seconds
+            Longest time to look.
+
+        Returns
+        -------
+        DataFrame
+            One row a provider, with the columns of `golem_nb.frames.OfferTable`, the best score first. Those
+            with a score below zero would not be taken by this session.
+
+        Examples
+        --------
+        >>> session.offers()[["provider", "threads", "memory", "price_hour"]]
+        """
+        frame: pd.DataFrame = self._wait(self._offers(payload, seconds)).frame()
+        return frame.sort_values("score", ascending=False, ignore_index=True)
+
+    @named
+    def market(self, payload: Payload | Awaitable[Payload] | None = None) -> Any:
+        """Look at the market for as long as the result is shown: filter, compare and choose providers.
+
+        Parameters
+        ----------
+        payload
+            Only offers that can run it; None: all.
+
+        Returns
+        -------
+        Panel
+            The market explorer.
+        """
+        watch = MarketWatch(self._core, payload, self._core.touched)
+        return self._core.desk.market(watch)  # type: ignore[attr-defined,unused-ignore]
+
+    @named
+    def estimate(
+        self,
+        payload: Payload | Awaitable[Payload],
+        *,
+        tasks: int,
+        seconds: float,
+        max_workers: int = DEFAULT_WORKERS,
+    ) -> Estimate:
+        """Estimate what a job would cost, from the offers on the market now; nothing is spent.
+
+        Parameters
+        ----------
+        payload
+            What the job needs.
+        tasks
+            How many tasks.
+        seconds
+            How long each takes.
+        max_workers
+            Most providers at the same time.
+
+        Raises
+        ------
+        SessionError
+            No provider has an offer that fits.
+
+        Examples
+        --------
+        >>> session.estimate(alpine, tasks=100, seconds=30)
+        <Estimate: 0.1500 GLM, from 0.0600 to 3.2000, for 100 tasks of 30 s on 3 of 3 providers>
+        """
+        return self._wait(self._estimate(payload, tasks, seconds, max_workers))
+
+    # -- what was done ------------------------------------------------------------------------------------
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """What was used, billed, accepted and settled, one row an agreement; see `Recorder.costs`."""
+        if self._core.state == "ready":
+            self._wait(self._core.take_payments())
+        return self._core.recorder.costs()
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """All events of the session; see `Recorder.events`."""
+        return self._core.recorder.events()
+
+    @property
+    def tasks(self) -> pd.DataFrame:
+        """All tasks of all jobs; see `Recorder.tasks`."""
+        return self._core.recorder.tasks()
+
+    @property
+    def agreements(self) -> pd.DataFrame:
+        """All agreements; see `Recorder.agreements`."""
+        return self._core.recorder.agreements()
+
+    @property
+    def activities(self) -> pd.DataFrame:
+        """All activities; see `Recorder.activities`."""
+        return self._core.recorder.activities()
+
+    @property
+    def services(self) -> pd.DataFrame:
+        """The states of all instances of services; see `Recorder.services`."""
+        return self._core.recorder.services()
+
+    @property
+    def clusters(self) -> Jobs:
+        """All clusters of the session, by their ids."""
+        handles = self._core.handles.items()
+        return Jobs({name: handle for name, handle in handles if isinstance(handle, ClusterHandle)})
+
+    def history(self) -> History:
+        """What all sessions of this user have bought, spent and finished, as tables.
+
+        Examples
+        --------
+        >>> session.history().costs.groupby("provider")["accepted"].sum()
+        """
+        from golem_nb.frames import history
+
+        return history(self._ledger())
+
+    @property
+    def left(self) -> list[str]:
+        """What sessions of dead kernels have left behind, one line each; see `recover`."""
+        if self._core.state == "ready":
+            self._core.look_for_leftovers()
+        return list(self._core.leftovers)
+
+    @named
+    def recover(self, how: Literal["end", "settle"] = "end") -> RecoveryReport:
+        """Settle what sessions of dead kernels have left behind.
+
+        Their agreements are ended, their invoices paid, as far as usage and agreed price explain them, and
+        what was reserved for them is released. A local network that ended with its kernel is started again
+        for that, and then removed.
+
+        Parameters
+        ----------
+        how
+            ``"settle"`` leaves alone what is still running, and pays what is over.
+
+        Examples
+        --------
+        >>> print(session.recover())
+        """
+        return self._wait(self._recover(how), keep=True)
+
+    def dashboard(self, show: Sequence[str] | None = None) -> Dashboard:
+        """Show offers, costs, services and tasks as one live figure.
+
+        Parameters
+        ----------
+        show
+            Which of them: names of `golem_nb.figures.PARTS`; None: all.
+        """
+        return self._core.desk.dashboard(show)
+
+    @property
+    def aio(self) -> AsyncFace:
+        """The blocking methods, to be awaited: ``await session.aio.offers()``."""
+        return AsyncFace(self)
+
+    # -- in the engine's thread ---------------------------------------------------------------------------
+
+    async def _offers(self, payload: Payload | Awaitable[Payload] | None, seconds: float) -> OfferTable:
+        core = self._core
+        await core.ready()
+        known = None if payload is None else await core.resolve(payload)
+        table = OfferTable(core.known)
+        await fill(core, table, await scan(core, known, seconds))
+        return table
+
+    async def _estimate(
+        self, payload: Payload | Awaitable[Payload], tasks: int, seconds: float, max_workers: int
+    ) -> Estimate:
+        if tasks < 1 or seconds <= 0 or max_workers < 1:
+            raise ValueError("tasks, seconds and max_workers must be positive")
+        core = self._core
+        await core.ready()
+        found = []
+        for offer in await scan(core, await core.resolve(payload), seconds=5.0):
+            points = await score(core, offer)
+            if points is not None and points >= SCORE_NEUTRAL:
+                found.append((points, offer.props))
+        if not found:
+            raise SessionError(
+                f"No provider in subnet {core.daemon.subnet!r} has an offer that fits the payload and what "
+                "the session allows: session.offers() shows what there is"
+            )
+        found.sort(key=lambda entry: -entry[0])
+        return estimate([props for _, props in found], tasks, seconds, max_workers)
+
+    async def _create_network(self, ip: str, options: Mapping[str, Any]) -> SessionNetwork:
+        await self._core.ready()
+        return SessionNetwork(self._core, await self._core.golem.create_network(ip, **options))
+
+    async def _recover(self, how: str) -> RecoveryReport:
+        await self._core.ready()
+        return await recover(self._core, how)
+
+    def _ledger(self) -> Ledger:
+        self._wait(self._core.ready())
+        return self._core.ledger
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T], *, keep: bool = False) -> T:
+        return self._core.portal.wait(coroutine, keep=keep, notice=lambda: "Interrupted.")
+
+    async def _call(self, coroutine: Coroutine[Any, Any, T], *, keep: bool = False) -> T:
+        return await self._core.portal.call(coroutine, keep=keep, notice=lambda: "Interrupted.")
+
+    # -- faces --------------------------------------------------------------------------------------------
+
+    def facts(self) -> SessionFacts:
+        """Return where it stands, for its card."""
+        return session_facts(self._core, self.warnings)
+
+    def __repr__(self) -> str:
+        return session_text(self.facts())
+
+    def _repr_html_(self) -> str:
+        return session_html(self.facts())
+
+    def _ipython_display_(self) -> None:
+        self._core.desk.card().show()
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -409,6 +834,7 @@ class Session:
         if self._bill is None:
             self._bill = Bill.of(self._core)
         self._core.watchdog.close()
+        await asyncio.to_thread(self._core.desk.end)
         self._forget()
 
     def __enter__(self) -> Session:

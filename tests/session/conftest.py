@@ -12,9 +12,9 @@ import pytest
 # helpers beside the tests: they are no package
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kernels import Kernel  # noqa: E402
+from kernels import Kernel
 
-from golem_nb import Session, vm  # noqa: E402
+from golem_nb import Session, vm
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork

@@ -139,7 +139,7 @@ def test_a_call_is_cheap(portal: Portal) -> None:
     assert (time.perf_counter() - started) / 300 < 0.002  # 0.1 ms on an idle machine
 
 
-# -- the watchdog ----------------------------------------------------------------------------------------------
+# -- the watchdog --------------------------------------------------------------------------------------------
 
 
 def test_the_watchdog_names_who_blocks_the_engine(
@@ -169,7 +169,7 @@ def test_the_watchdog_is_silent_while_all_is_well(thread: EngineThread, portal: 
     assert watchdog.findings == []
 
 
-# -- kernels ---------------------------------------------------------------------------------------------------
+# -- kernels -------------------------------------------------------------------------------------------------
 
 SETUP = """
 import asyncio, time

@@ -1,0 +1,399 @@
+"""Clusters of a service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from golem_nb.engine.charges import LinearPrice
+from golem_nb.events import ServiceFinished, ServiceStateChanged
+from golem_nb.log import get_logger
+from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
+from golem_nb.session.handle import Handle, Progress
+from golem_nb.session.limits import hourly
+from golem_nb.ui.faces import cluster_html, cluster_text
+from golem_nb.ui.sources import ClusterFacts, InstanceFacts
+
+if TYPE_CHECKING:
+    from golem_nb.payload import Payload
+    from golem_nb.services import Cluster, Service
+    from golem_nb.session.core import Core
+    from golem_nb.session.networks import SessionNetwork
+    from golem_nb.ui.panel import Panel
+
+__all__ = ["ClusterHandle"]
+
+logger = get_logger(__name__)
+
+ALIVE = ("pending", "starting", "running", "suspended")
+
+
+@attrs.define
+class _History:
+    """When an instance got into its state."""
+
+    started: datetime | None = None
+    since: datetime | None = None
+    error: str | None = None
+
+
+class ClusterHandle(Handle[Any, list[Any]]):
+    """The instances of a service: what `Session.cluster` returns.
+
+    ``await cluster`` and `result` wait until as many instances run as are wanted, and give the instances;
+    ``async for`` gives each one when it runs. Its actions are safe from any thread.
+
+    Examples
+    --------
+    >>> cluster = session.cluster(WebService, num_instances=2)
+    >>> for instance in cluster.result(timeout=60):
+    ...     print(instance.provider_name, instance.network_node)
+    >>> cluster.stop()
+    """
+
+    kind = "cluster"
+
+    def __init__(
+        self,
+        core: Core,
+        id: str,
+        service_class: type[Service],
+        *,
+        payload: Payload | Awaitable[Payload] | None,
+        num_instances: int | None,
+        instance_params: Iterable[Mapping[str, Any]] | None,
+        expiration: datetime | None,
+        network: SessionNetwork | None,
+        network_addresses: Sequence[str] | None,
+        max_cost: Decimal | None,
+    ) -> None:
+        super().__init__(core, id, service_class.__name__)
+        self._service_class = service_class
+        self._payload = payload
+        self._params = None if instance_params is None else [dict(entry) for entry in instance_params]
+        self._wanted = num_instances if num_instances is not None else len(self._params or [{}])
+        self._expiration = expiration
+        self._network = network
+        self._addresses = network_addresses
+        self.max_cost = max_cost
+        self._cluster: Cluster[Any] | None = None
+        self._histories: dict[str, _History] = {}
+        self._reason: BaseException | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    # -- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def instances(self) -> list[Any]:
+        """All instances, those that have ended included."""
+        return [] if self._cluster is None else self._cluster.instances
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __getitem__(self, key: int | str) -> Any:
+        instances = self.instances
+        if isinstance(key, int):
+            return instances[key]
+        return self._find(key)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [instance.id for instance in self.instances]
+
+    @property
+    def wanted(self) -> int:
+        """How many instances there should be."""
+        return self._wanted
+
+    @property
+    def errors(self) -> dict[str, BaseException]:
+        """What has ended instances, by their ids."""
+        return {
+            instance.id: instance.exc_info[1]
+            for instance in self.instances
+            if instance.exc_info[1] is not None
+        }
+
+    @property
+    def progress(self) -> Progress:
+        """How many instances run; those that have ended by an error count as failed."""
+        states = [instance.state.value for instance in self.instances]
+        running = states.count("running")
+        waiting = max(0, self._wanted - running)
+        return Progress(self._wanted, running, len(self.errors), running, waiting, self._seconds, None)
+
+    @property
+    def frame(self) -> Any:
+        """The states of the instances, with their times: the rows of `Session.services` of this cluster."""
+        frame = self._core.recorder.services()
+        return frame[frame["job"].isin(self.engine_jobs)].reset_index(drop=True)
+
+    def facts(self) -> ClusterFacts:
+        """Return where it stands, for its panel."""
+        instances = tuple(self._instance_facts(instance) for instance in self.instances)
+        known = [entry.per_hour for entry in instances if entry.per_hour is not None]
+        return ClusterFacts(
+            name=self._name,
+            state="ended" if self.ended else "running",
+            service=self._title,
+            wanted=self._wanted,
+            instances=instances,
+            cost=self.cost,
+            budget_left=self._core.left,
+            instance_per_hour=max(known, default=None),
+            expires=None if self._cluster is None else self._cluster.expiration,
+        )
+
+    def _instance_facts(self, instance: Service) -> InstanceFacts:
+        history = self._histories.get(instance.id, _History())
+        price = None
+        if instance._context:
+            price = LinearPrice.agreed(instance._ctx._agreement.details.offer_props)
+        error = instance.exc_info[1]
+        return InstanceFacts(
+            id=instance.id,
+            state=instance.state.value,
+            provider=instance.provider_name,
+            provider_id=instance.provider_id,
+            address=None if instance.network_node is None else instance.network_node.ip,
+            since=history.since,
+            started=history.started,
+            per_hour=None if price is None else hourly(price),
+            error=None if error is None else f"{type(error).__name__}: {error}",
+        )
+
+    def _panel(self) -> Panel:
+        panel: Panel = self._core.desk.cluster(self)  # type: ignore[attr-defined,unused-ignore]
+        return panel
+
+    def _snapshot(self) -> str:
+        return cluster_html(self.facts())
+
+    def __repr__(self) -> str:
+        return cluster_text(self.facts())
+
+    # -- steering -----------------------------------------------------------------------------------------
+
+    def add(self, count: int = 1, instance_params: Iterable[Mapping[str, Any]] | None = None) -> None:
+        """Start more instances.
+
+        Parameters
+        ----------
+        count
+            How many.
+        instance_params
+            Keyword arguments for the ``__init__`` of each.
+        """
+        params = None if instance_params is None else [dict(entry) for entry in instance_params]
+        self._do(self._add, count, params)
+
+    def scale(self, wanted: int) -> None:
+        """Start or stop instances until there are as many as wanted."""
+        if wanted < 0:
+            raise ValueError(f"wanted must not be negative, not {wanted}")
+        self._do(self._scale, wanted)
+
+    def stop(self) -> None:
+        """Let all instances stop, with their shutdown handlers, and end the cluster; waits for that."""
+        self._core.portal.wait(self._stop(), keep=True, notice=self._notice)
+
+    def stop_instance(self, instance_id: str) -> None:
+        """Let an instance stop."""
+        self._do(lambda: self._living().stop_instance(self._find(instance_id)))
+
+    def suspend(self) -> None:
+        """Leave all instances alone; they go on, and cost, until they are resumed or expire."""
+        self._do(lambda: self._living().suspend())
+
+    def suspend_instance(self, instance_id: str) -> None:
+        """Leave an instance alone; it goes on, and costs, until it is resumed or expires."""
+        self._do(lambda: self._living().suspend_instance(self._find(instance_id)))
+
+    def resume_instance(self, instance_id: str) -> None:
+        """Take up a suspended instance as a new one on the same activity."""
+        self._core.portal.wait(self._resume(instance_id), keep=True, notice=self._notice)
+
+    def restart_instance(self, instance_id: str) -> None:
+        """Stop an instance and start another one."""
+        self._do(self._restart, instance_id)
+
+    def send(self, instance_id: str, message: Any) -> None:
+        """Send a message to an instance; its handlers take it with ``await self._listen()``."""
+        self._do(lambda: self._find(instance_id).send_message_nowait(message))
+
+    def receive(self, instance_id: str, timeout: float | None = None) -> Any:
+        """Wait for a message that an instance's handler has sent with ``self._respond(...)``.
+
+        Raises
+        ------
+        TimeoutError
+            None has come in time.
+        """
+        signal = self._core.portal.wait(self._find(instance_id).receive_message(), timeout)
+        return signal.message
+
+    def _do(self, action: Any, *arguments: Any) -> None:
+        """Do something in the engine's thread, and wait until that is done."""
+
+        async def call() -> None:
+            action(*arguments)
+
+        self._core.portal.wait(call())
+
+    # -- in the engine's thread ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the cluster until it has ended; everything that goes wrong becomes the error of the job."""
+        self._running = asyncio.current_task()
+        error: BaseException | None = None
+        try:
+            cluster = await self._create()
+            error = await asyncio.shield(cluster._job.over)
+        except asyncio.CancelledError:
+            error = JobCancelledError(f"{self._name} was ended with its session")
+        except Exception as failure:
+            error = failure
+        self._running = None
+        error, self._reason = self._reason or error, None
+        if error is None:
+            self._end("done", None)
+        else:
+            self._end("cancelled" if isinstance(error, JobCancelledError) else "failed", error)
+
+    async def _create(self) -> Cluster[Any]:
+        await self._core.engine_for(self)
+        payload = None if self._payload is None else await self._core.resolve(self._payload)
+        network = None if self._network is None else await self._network.found()
+        self._cluster = cluster = await self._core.on_network(
+            self._core.golem.run_service(
+                self._service_class,
+                num_instances=self._wanted,
+                instance_params=self._params,
+                payload=payload,
+                expiration=self._expiration,
+                network=network,
+                network_addresses=self._addresses,
+            )
+        )
+        self.engine_jobs.append(cluster._job.id)
+        self._core.clusters[cluster._job.id] = self
+        self._state = "running"
+        self._core.touched()
+        return cluster
+
+    def take(self, event: ServiceStateChanged | ServiceFinished) -> None:
+        """Take note of a change of one of its instances."""
+        if isinstance(event, ServiceStateChanged):
+            history = self._histories.setdefault(event.service.id, _History())
+            history.since = event.timestamp
+            if event.new.value == "starting":
+                history.started = event.timestamp
+            if event.new.value == "running":
+                self._finished.append(event.service)
+        self._core.touched()
+        self._changed.give()
+
+    def end_early(self, reason: BaseException) -> None:
+        """End it early; called in the engine's thread."""
+        self._reason = reason
+        if self._cluster is not None:
+            self._core.own(self._cluster.terminate())
+        elif self._running is not None:
+            self._running.cancel()
+
+    def _living(self) -> Cluster[Any]:
+        if self._cluster is None or self.ended:
+            raise SessionError(f"{self._name} is {self._state}: there are no instances to work with")
+        return self._cluster
+
+    def _find(self, instance_id: str) -> Any:
+        for instance in self.instances:
+            if instance.id == instance_id:
+                return instance
+        known = ", ".join(instance.id for instance in self.instances) or "none"
+        raise KeyError(f"{self._name} has no instance {instance_id!r}; there are: {known}")
+
+    def _add(self, count: int, params: list[dict[str, Any]] | None = None) -> None:
+        self._living().spawn_instances(count, params)
+        self._wanted += count
+
+    def _scale(self, wanted: int) -> None:
+        cluster = self._living()
+        alive = [instance for instance in cluster.instances if instance.state.value in ALIVE]
+        if wanted > len(alive):
+            cluster.spawn_instances(wanted - len(alive))
+        for instance in alive[wanted:]:
+            cluster.stop_instance(instance)
+        self._wanted = wanted
+
+    def _restart(self, instance_id: str) -> None:
+        cluster = self._living()
+        cluster.stop_instance(self._find(instance_id))
+        cluster.spawn_instances(1)
+
+    async def _resume(self, instance_id: str) -> None:
+        cluster = self._living()
+        await cluster.resume_instances([cluster.serialize(self._find(instance_id))])
+
+    async def _stop(self) -> None:
+        if self._cluster is not None:
+            self._cluster.stop()
+            await self._cluster.terminate()
+        else:
+            self.end_early(JobCancelledError(f"{self._name} was stopped before it had begun"))
+        await self._changed.until(lambda: self.ended)
+
+    async def _until_ended(self) -> None:
+        # who waits for a cluster waits for its instances to run: it ends only when somebody ends it
+        await self._changed.until(lambda: self.ended or self._all_running)
+
+    @property
+    def _all_running(self) -> bool:
+        states = [instance.state.value for instance in self.instances]
+        alive = sum(state in ALIVE for state in states)
+        return self._cluster is not None and (
+            states.count("running") >= self._wanted or (alive == 0 and len(states) > 0)
+        )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until as many instances run as are wanted, or it has ended; return whether that is so.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait, seconds; None: as long as it takes.
+        """
+        try:
+            self._core.portal.wait(self._until_ended(), timeout, notice=self._notice)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _await(self) -> list[Any]:
+        await self._core.portal.call(self._until_ended(), notice=self._notice)
+        return self._outcome()
+
+    def _outcome(self) -> list[Any]:
+        if self._error is not None:
+            raise self._error
+        running = [instance for instance in self.instances if instance.state.value == "running"]
+        if len(running) < self._wanted:
+            raise ClusterError(self._name, len(running), self._wanted, self.errors)
+        return running
+
+    @property
+    def so_far(self) -> str:
+        """How far it is, in words."""
+        progress = self.progress
+        return f"{progress.running} of {self._wanted} instances running"
+
+    def _notice(self) -> str:
+        return (
+            f"Stopped waiting. {self._name} goes on ({self.so_far}, {self.money.per_hour:.4f} GLM an "
+            f"hour): session.jobs[{self._id!r}].stop() ends it."
+        )
