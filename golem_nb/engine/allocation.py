@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from golem_nb.engine.errors import InsufficientFundsError, NoPaymentAccountError
 from golem_nb.engine.journal import step
 from golem_nb.log import get_logger
-from golem_nb.rest.errors import ApiError, BadRequestError
+from golem_nb.rest.errors import ApiError, BadRequestError, NotFoundError
 
 if TYPE_CHECKING:
     from golem_nb.engine.journal import Journal
     from golem_nb.rest import Payment
+    from golem_nb.rest.ids import AllocationId
     from golem_nb.rest.payment import Allocation
 
 logger = get_logger(__name__)
@@ -121,6 +122,16 @@ class BudgetAllocation:
                 await self.keep_until(datetime.now(UTC))
             except Exception as error:
                 logger.warning("The allocation could not be extended, which will be tried again: %s", error)
+
+    async def replace(self, allocation_id: AllocationId) -> None:
+        """Release what another engine has kept for something that this one pays for from now on."""
+        async with step(self._journal, "release_allocation", allocation_id=allocation_id):
+            try:
+                await (await self._payment.allocation(allocation_id)).release()
+            except NotFoundError:
+                pass  # it has expired, or was released
+            except ApiError as error:
+                logger.warning("Allocation %s could not be released: %s", allocation_id, error)
 
     async def close(self, *, keep: bool = False) -> None:
         """Release what is left of the budget; logs what keeps it from being released.

@@ -13,7 +13,7 @@ from golem_nb.engine.job import Job
 from golem_nb.log import get_logger
 from golem_nb.network import NetworkError
 from golem_nb.rest.errors import ApiError
-from golem_nb.rest.ids import ActivityId, AgreementId
+from golem_nb.rest.ids import ActivityId, AgreementId, AllocationId
 from golem_nb.services.errors import ServiceResumeError
 from golem_nb.services.runner import ServiceRunner
 from golem_nb.services.service import Service, ServiceSerialization, ServiceType
@@ -242,6 +242,9 @@ class Cluster(Generic[ServiceType]):
             self._runner.add_instance(
                 service, self._network, handle["ip"], pinned=True, resumed=(held, activity)
             )
+        for allocation_id in {handle["allocation_id"] for handle in handles}:
+            if allocation_id != self._engine.budget.allocation.id:
+                await self._engine.budget.replace(AllocationId(allocation_id))
 
     def serialize(self, service: Service) -> ServiceSerialization:
         """Return a handle of a suspended instance of this cluster; see `Service.serialize`."""

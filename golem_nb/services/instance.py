@@ -262,6 +262,8 @@ class ServiceInstance:
             return False
         if error is not None:
             service._exc_info = _info(error)
+            if isinstance(error, Exception):
+                self._job.offers.failed(held.provider_id)
             if isinstance(error, ServiceLostError):
                 self._change(machine.lose)
         clean = error is None and service.state == ServiceState.stopping

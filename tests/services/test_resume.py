@@ -1,0 +1,164 @@
+"""Suspended instances, taken up again by another process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from golem_nb import Golem
+from golem_nb.rest import Configuration, Payment
+from golem_nb.services import ServiceResumeError, ServiceState
+
+from .conftest import AlpineService, Record, all_in, running, terminated, until
+
+if TYPE_CHECKING:
+    from golem_nb.localnet import LocalNetwork
+
+OTHER_PROCESS = """
+import asyncio, json, sys
+from golem_nb import Golem
+from golem_nb.services import ServiceState
+sys.path.insert(0, {folder!r})
+from tests.services.conftest import AlpineService
+
+class Reader(AlpineService):
+    text = None
+    async def run(self):
+        script = self._ctx.new_script()
+        read = script.run("/bin/cat", "/golem/work/left")
+        yield script
+        self.text = (await read).stdout
+        async for script in super().run():
+            yield script
+
+async def main():
+    handles = json.loads(sys.stdin.read())
+    events = []
+    async with Golem(budget=1, event_consumer=events.append) as golem:
+        network = await golem.resume_network(handles[0]["network"])
+        cluster = await golem.resume_service(Reader, handles, network=network)
+        (service,) = cluster.instances
+        while service.text is None or sum(type(e).__name__ == "DebitNoteAccepted" for e in events) < {notes}:
+            await asyncio.sleep(0.05)
+        activity, address = service._ctx.id, service.network_node.ip
+        cluster.stop()
+        while service.state != ServiceState.terminated:
+            await asyncio.sleep(0.05)
+    names = [type(event).__name__ for event in events]
+    reason = next(e.reason for e in events if type(e).__name__ == "AgreementTerminated")
+    print(json.dumps(dict(text=service.text, activity=activity, address=address, id=service.id, names=names,
+                          code=reason["golem.requestor.code"])))
+
+asyncio.run(main())
+"""
+
+
+class Writer(AlpineService):
+    async def run(self) -> Any:
+        script = self._ctx.new_script()
+        script.run("/bin/sh", "-c", "echo -n something > /golem/work/left")
+        yield script
+        self.written = True
+        async for script in super().run():
+            yield script
+
+    written = False
+
+
+async def allocations(network: LocalNetwork) -> list[Any]:
+    async with Configuration(network.api_config) as configuration:
+        return await Payment(configuration.payment()).allocations()
+
+
+def resume_elsewhere(handles: list[Any], notes: int = 0) -> dict[str, Any]:
+    folder = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS.format(folder=folder, notes=notes)],
+        input=json.dumps(handles), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.contract("S12", "S02", "S07", "G13")
+async def test_another_process_takes_a_suspended_instance_up(
+    golem: Golem, record: Record, on_network: LocalNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = await golem.create_network("192.168.9.0/24")
+    cluster = await golem.run_service(Writer, 2, network=network)
+    await running(cluster)
+    kept, other = cluster.instances
+    await until(lambda: kept.written)
+    activity = kept._ctx.id
+    with pytest.raises(RuntimeError, match="Only suspended instances"):
+        kept.serialize()
+    cluster.suspend_instance(kept)
+    await until(lambda: kept.state == ServiceState.suspended)
+    assert kept.serialize()["activity_id"] == activity
+    cluster.stop_instance(other)
+    await until(lambda: other.state == ServiceState.terminated)
+    handles = await golem.stop()
+    (handle,) = handles
+    assert "goes on until" in caplog.text
+    assert f"at most {handle['cost_per_hour']} GLM an hour" in caplog.text
+    assert record.changes(kept)[-1] == "running>suspended"
+    assert record.reasons == ["Success"]
+    assert len(record.of("InvoiceAccepted")) == 1
+    (allocation,) = await allocations(on_network)
+    assert allocation.id == handle["allocation_id"]
+    assert datetime.fromisoformat(handle["expiration"]) > datetime.now(UTC) + timedelta(hours=2)
+
+    found = await asyncio.to_thread(resume_elsewhere, handles)
+    assert found["text"] == "something"
+    assert (found["activity"], found["id"]) == (activity, kept.id)
+    assert found["address"] == handle["ip"] == "192.168.9.2"
+    assert found["code"] == "Success"
+    assert "InvoiceAccepted" in found["names"]
+    assert "ActivityCreated" not in found["names"]
+    assert await allocations(on_network) == []
+
+    async with Golem(budget=1, event_consumer=record) as later:
+        with pytest.raises(ServiceResumeError, match=f"Service {kept.id} cannot be resumed"):
+            await later.resume_service(Writer, handles)
+
+
+@pytest.mark.contract("S12")
+async def test_a_whole_cluster_is_suspended_and_resumed_in_the_same_process(
+    golem: Golem, record: Record, on_network: LocalNetwork
+) -> None:
+    cluster = await golem.run_service(Writer, 2)
+    await running(cluster)
+    activities = {service._ctx.id for service in cluster.instances}
+    cluster.suspend()
+    await all_in(cluster, ServiceState.suspended)
+    handles = await golem.stop()
+    assert len(handles) == 2
+    assert record.reasons == []
+    again = Record()
+    async with Golem(budget=1, event_consumer=again) as golem:
+        cluster = await golem.resume_service(Writer, handles)
+        await until(lambda: all(service.is_available and service.written for service in cluster.instances))
+        assert {service._ctx.id for service in cluster.instances} == activities
+        assert {
+            event.activity.id
+            for event in again.of("WorkerStarted", "ScriptSent")
+            if hasattr(event, "activity")
+        } == (activities)
+        cluster.stop()
+        await terminated(cluster)
+    assert again.reasons == ["Success", "Success"]
+    assert len(again.of("InvoiceAccepted")) == 2
+    assert await allocations(on_network) == []
+
+
+async def test_nothing_to_resume(golem: Golem) -> None:
+    with pytest.raises(ValueError, match="no instances to resume"):
+        await golem.resume_service(Writer, [])
