@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.ui.pump import Pump
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from golem_nb.events import Event
     from golem_nb.frames import Recorder
     from golem_nb.ui.card import SessionCard
-    from golem_nb.ui.lanes import Lanes
+    from golem_nb.ui.dashboard import Dashboard
     from golem_nb.ui.panel import Panel
     from golem_nb.ui.progress import BatchProgress
     from golem_nb.ui.sources import JobSource, SessionSource
@@ -42,11 +43,13 @@ class Desk:
 
     def __init__(self, session: SessionSource, recorder: Recorder | None = None) -> None:
         from golem_nb.ui.lanes import Lanes
+        from golem_nb.ui.series import Series
 
         self._session = session
         self._recorder = recorder
         self._pump = Pump()
-        self._lanes: Lanes = Lanes()
+        self._lanes = Lanes()
+        self._series = Series()
         self._panels: dict[tuple[str, int], tuple[Any, Panel]] = {}
         self._lock = threading.Lock()
 
@@ -56,6 +59,7 @@ class Desk:
     def take(self, event: Event) -> None:
         """Take note of an event; on the engine's loop, so it only counts."""
         self._lanes.take(event)
+        self._series.take(event)
         self._pump.mark()
 
     def mark(self) -> None:
@@ -66,13 +70,42 @@ class Desk:
         """Return the panel of the session."""
         from golem_nb.ui.card import SessionCard
 
-        return self._panel("card", self._session, lambda: SessionCard(self._session, self._pump))
+        card: SessionCard = self._panel("card", self._session, lambda: SessionCard(self._session, self._pump))
+        return card
 
     def progress(self, job: JobSource) -> BatchProgress:
         """Return the panel of a batch."""
         from golem_nb.ui.progress import BatchProgress
 
-        return self._panel("progress", job, lambda: BatchProgress(job, self._lanes, self._pump))
+        progress: BatchProgress = self._panel(
+            "progress", job, lambda: BatchProgress(job, self._lanes, self._pump)
+        )
+        return progress
+
+    def dashboard(self, show: Sequence[str] | None = None) -> Dashboard:
+        """Return the dashboard.
+
+        Parameters
+        ----------
+        show
+            Which of `golem_nb.figures.PARTS`; what was chosen before, or all, if None.
+
+        Raises
+        ------
+        ValueError
+            There is no such part.
+        """
+        from golem_nb.figures import PARTS
+        from golem_nb.ui.dashboard import Dashboard
+
+        board: Dashboard = self._panel(
+            "dashboard",
+            self._session,
+            lambda: Dashboard(self._session, self._recorder, self._series, self._pump, show or PARTS),
+        )
+        if show is not None:
+            board.choose(show)
+        return board
 
     def end(self) -> None:
         """Show the last state of everything, replace each output by its final faces, and end the pump."""

@@ -5,7 +5,7 @@ Both are made from facts alone; the line depends on nothing but them, so that it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
@@ -16,6 +16,8 @@ from golem_nb.ui.text import amount, clean, clock, lines, seconds
 __all__ = [
     "cluster_html",
     "cluster_text",
+    "dashboard_html",
+    "dashboard_text",
     "job_html",
     "job_text",
     "session_html",
@@ -234,5 +236,55 @@ def cluster_html(cluster: ClusterFacts, now: datetime | None = None) -> str:
             ),
             table(["State", "Provider", "Address", "GLM an hour", "Message"], rows),
             _note(_as_of(now) + "."),
+        )
+    )
+
+
+def dashboard_text(session: SessionFacts, offers: int, tasks: Mapping[str, int]) -> str:
+    """Return a dashboard as one line."""
+    states = ", ".join(f"{number} {state}" for state, number in tasks.items() if number) or "none"
+    return f"Dashboard of session {clean(session.name, 60)}: {offers} offers, tasks: {states}"
+
+
+def dashboard_html(
+    session: SessionFacts,
+    offers: int,
+    tasks: Mapping[str, int],
+    costs: Mapping[str, float],
+    now: datetime | None = None,
+) -> str:
+    """Return a dashboard as a snapshot: the numbers, without the figure.
+
+    Parameters
+    ----------
+    session
+        Whose it is.
+    offers
+        How many offers were seen.
+    tasks
+        Tasks by state.
+    costs
+        GLM by provider.
+    now
+        The time of the snapshot.
+    """
+    dearest = sorted(costs.items(), key=lambda item: -item[1])[:MOST_ROWS]
+    return render(
+        box(
+            f"Dashboard of session {clean(session.name, 60)}",
+            facts(
+                [
+                    ("Offers seen", str(offers)),
+                    *((f"Tasks {state}", str(number)) for state, number in tasks.items()),
+                    (
+                        "Spent",
+                        f"{amount(session.settled + session.accepted)} of {amount(session.budget)} GLM",
+                    ),
+                ]
+            ),
+            table(["Provider", "GLM"], [(clean(name, 60), amount(cost)) for name, cost in dearest])
+            if dearest
+            else None,
+            _note(f"{_as_of(now)}. The figure is there while the kernel is; dashboard.figure keeps one."),
         )
     )

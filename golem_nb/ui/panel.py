@@ -152,7 +152,7 @@ class Panel(anywidget.AnyWidget):
         name = uuid.uuid4().hex
         self._outputs = [*self._outputs, name][-MOST_OUTPUTS:]
         self._pump_it()
-        display(self.bundle(), raw=True, display_id=name)
+        display(self.bundle(), raw=True, display_id=name)  # type: ignore[no-untyped-call]
 
     def _pump_it(self) -> None:
         if not self._ended:
@@ -181,7 +181,7 @@ class Panel(anywidget.AnyWidget):
 
         bundle = self.bundle()
         for name in self._outputs:
-            update_display(bundle, display_id=name, raw=True)
+            update_display(bundle, display_id=name, raw=True)  # type: ignore[no-untyped-call]
 
     # -- the pump's side -----------------------------------------------------------------------------------
 

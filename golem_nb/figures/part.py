@@ -1,0 +1,95 @@
+"""A part of a figure: traces and axes that can stand alone or as one of several subplots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import plotly.graph_objects as go
+
+from golem_nb.figures.style import finish
+
+__all__ = ["Part", "alone", "placed"]
+
+#: Space between subplots, as shares of the figure: for ticks, axis titles and headings.
+_GAP_X, _GAP_Y = 0.11, 0.19
+
+
+@attrs.define
+class Part:
+    """One subplot.
+
+    Parameters
+    ----------
+    title
+        Its heading.
+    traces
+        Traces as JSON data, each with a ``name`` that is unique within the part.
+    xaxis, yaxis
+        Its axes.
+    """
+
+    title: str
+    traces: list[dict[str, Any]]
+    xaxis: dict[str, Any] = attrs.field(factory=dict)
+    yaxis: dict[str, Any] = attrs.field(factory=dict)
+
+
+def alone(part: Part, *, dark: bool, height: int = 360) -> go.Figure:
+    """Return a figure of one part."""
+    figure = go.Figure(part.traces)
+    figure.update_xaxes(**part.xaxis)
+    figure.update_yaxes(**part.yaxis)
+    return finish(
+        figure, dark=dark, height=height, title={"text": part.title, "x": 0, "xref": "paper", "y": 0.98}
+    )
+
+
+def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> dict[str, Any]:
+    """Return the layout of a figure with several parts: all their axes, and headings.
+
+    Axes are numbered by the order of `parts`, whether they are shown or not, so that a figure can be given
+    another choice by another layout alone.
+    """
+    shown = [name for name in parts if name in show]
+    columns = min(columns, max(len(shown), 1))
+    rows = max(math.ceil(len(shown) / columns), 1)
+    width = (1 - _GAP_X * (columns - 1)) / columns
+    gap = _GAP_Y * 2 / max(rows, 2)
+    depth = (1 - gap * (rows - 1)) / rows
+    layout: dict[str, Any] = {"annotations": []}
+    for number, (name, part) in enumerate(parts.items(), 1):
+        suffix = "" if number == 1 else str(number)
+        xaxis = {**part.xaxis, "anchor": f"y{suffix}"}
+        yaxis = {**part.yaxis, "anchor": f"x{suffix}"}
+        if name in shown:
+            row, column = divmod(shown.index(name), columns)
+            # the last one of an odd number has the row to itself
+            last = len(shown) % columns and shown.index(name) == len(shown) - 1
+            left = column * (width + _GAP_X)
+            top = 1 - row * (depth + gap)
+            xaxis.update(domain=[left, 1.0 if last else left + width], visible=True)
+            yaxis.update(domain=[max(top - depth, 0.0), top], visible=True)
+            layout["annotations"].append(
+                {
+                    "text": f"<b>{part.title}</b>",
+                    "x": left,
+                    "y": top,
+                    "xref": "paper",
+                    "yref": "paper",
+                    "xanchor": "left",
+                    "yanchor": "bottom",
+                    "yshift": 6,
+                    "showarrow": False,
+                    "font": {"size": 13},
+                }
+            )
+        else:
+            xaxis.update(domain=[0.0, 0.01], visible=False)
+            yaxis.update(domain=[0.0, 0.01], visible=False)
+        layout[f"xaxis{suffix}"] = xaxis
+        layout[f"yaxis{suffix}"] = yaxis
+    layout["height"] = 80 + 280 * rows
+    return layout
