@@ -39,6 +39,15 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
             yield network
 
 
+@pytest.fixture(scope="module")
+def billing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """A network of one provider that sends a debit note every second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path_factory.mktemp("billing")))
+        with LocalNetwork(providers=[ProviderSpec(name="amber", debit_note_interval=1.0)]) as network:
+            yield network
+
+
 Program = subprocess.Popen[str]
 
 
@@ -141,6 +150,26 @@ async def test_killed_in_a_step(
     await nothing_is_left(ledger, daemon)
 
 
+@pytest.mark.parametrize("moment", ["asked", "answered", "done"])
+async def test_killed_while_a_debit_note_is_accepted(
+    folder: Path, ledger: Ledger, moment: str, billing: LocalNetwork
+) -> None:
+    program = [sys.executable, str(PROGRAM), "batch", moment, "accept_debit_note", "20"]
+    environment = {**os.environ, **billing.env}
+    killed = await asyncio.to_thread(subprocess.run, program, env=environment, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    await asyncio.sleep(2)  # more of them come, and nobody is there
+    report = await recover(ledger, billing)
+    assert report.problems == []
+    assert report.refused == {}
+    await nothing_is_left(ledger, billing)
+    async with Configuration(billing.api_config) as configuration:
+        invoices = await Payment(configuration.payment()).invoices()
+    known = {key for (key,) in ledger.select("SELECT id FROM agreement")}
+    total = sum(each.amount for each in invoices if each.agreement_id in known)
+    assert history(ledger).costs.attrs["totals"]["accepted"] == total
+
+
 async def test_killed_at_work(start: Callable[..., Program], ledger: Ledger, daemon: LocalNetwork) -> None:
     program = start("batch", "never", "-", "60")
     await asyncio.to_thread(working, program, 2)
@@ -167,6 +196,8 @@ async def test_killed_at_work(start: Callable[..., Program], ledger: Ledger, dae
         event = await agreement.termination_reason()
         assert event.terminator == "Requestor"
         assert event.reason["golem.requestor.code"] == "Cancelled"
+    for file in ledger.path.parent.rglob("*"):
+        assert file.is_dir() or daemon.api_config.app_key.encode() not in file.read_bytes()
     costs = history(ledger).costs
     assert costs.attrs["totals"]["accepted"] == report.accepted
     assert set(costs["provider"]) == {"amber", "birch"}
