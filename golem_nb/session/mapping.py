@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from golem_nb.foreign_json import check_depth
 from golem_nb.rest.activity import BatchError
 from golem_nb.script.errors import CommandNotExecutedError
 from golem_nb.session.errors import (
@@ -157,7 +158,7 @@ class MapWork:
             except Exception as error:
                 raise ResultError(f"the result cannot be unpickled: {error}", index=item.index) from error
         try:
-            return codec.decode(encoding, payload)
+            return codec.decode(encoding, payload, _loads)
         except codec.CodecError as error:
             raise ResultError(f"the result cannot be read: {error}", index=item.index) from error
 
@@ -253,6 +254,13 @@ class _Calls:
             yield first, _died(stdout, event.stderr, first.index)
 
 
+def _loads(data: bytes) -> Any:
+    """Parse JSON of a provider's, in which NaN may be a result."""
+    text = data.decode()
+    check_depth(text)
+    return json.loads(text)
+
+
 def _plain(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -266,7 +274,7 @@ def _records(data: bytes) -> Iterator[tuple[Mapping[str, Any], bytes]]:
         if length > LONGEST_HEADER or place + length > len(data):
             return
         try:
-            header = json.loads(data[place : place + length])
+            header = _loads(data[place : place + length])
         except (ValueError, RecursionError):
             return
         place += length

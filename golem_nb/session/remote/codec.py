@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import sys
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from types import ModuleType
@@ -62,8 +63,15 @@ def encode(value: Any, trusted: bool = False) -> tuple[str, bytes]:
     return "pickle", cloudpickle.dumps(value)
 
 
-def decode(encoding: Any, data: bytes) -> Any:
+def decode(encoding: Any, data: bytes, loads: Callable[[bytes], Any] = json.loads) -> Any:
     """Return the value of bytes that `encode` has made; ``"pickle"`` is not read here.
+
+    Parameters
+    ----------
+    encoding, data
+        What has come.
+    loads
+        Reads JSON.
 
     Raises
     ------
@@ -78,10 +86,10 @@ def decode(encoding: Any, data: bytes) -> Any:
         if encoding == "arrow":
             return _from_arrow(data)
         if encoding == "json":
-            return _from_json(json.loads(data))
+            return _from_json(loads(data))
     except CodecError:
         raise
-    except (ValueError, TypeError, KeyError, RecursionError, ArithmeticError, MemoryError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError, ArithmeticError, MemoryError) as error:
         raise CodecError(f"not valid {encoding}: {str(error)[:200] or type(error).__name__}") from error
     raise CodecError(f"unknown encoding {str(encoding)[:40]!r}")
 
