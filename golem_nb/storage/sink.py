@@ -89,7 +89,7 @@ class FileSink:
     """
 
     _BATCH = 512 << 10
-    _MAX_PENDING = 8 << 20
+    _MAX_PENDING = 2 << 20
     _FREE_SPACE = 256 << 20
     """What is left free on the disk, bytes: the amount of data is a stranger's choice."""
     _CHECK_EVERY = 32 << 20
