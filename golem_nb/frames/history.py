@@ -185,8 +185,8 @@ class History:
         ``duration``, ``tries``, ``stdout``, ``encoding``, ``size`` (of the value, bytes), ``files`` (number).
         """
         rows = self._ledger.select(
-            "SELECT session.name, job, item.place, at, exit_code, provider_id, seconds, tries, stdout, encoding, "
-            "length(value), files FROM item JOIN session ON session = session.id ORDER BY at"
+            "SELECT session.name, job, item.place, at, exit_code, provider_id, seconds, tries, stdout, "
+            "encoding, length(value), files FROM item JOIN session ON session = session.id ORDER BY at"
         )
         return _frame(
             {

@@ -269,7 +269,7 @@ class Estate:
             else:
                 self._in_force = True
                 self._report.running.append(agreement.id)
-        except ApiError as error:
+        except GolemError as error:
             self._in_force = True
             self._problem(f"agreement {agreement.id}: {error}")
 
@@ -364,10 +364,12 @@ class Estate:
         if not self._bills:
             return
         payment, since = self._daemon.payment, self._left.started - CLOCKS
+        statements = []
         for note in await payment.debit_notes(after=since):
             if bill := self._bills.get(note.agreement_id):
                 bill.add_note(note)
-                await self._ledger.write(*note_statements(self._left.session_id, note, note.timestamp))
+                statements += note_statements(self._left.session_id, note, note.timestamp)
+        await self._ledger.write(*statements)
         for invoice in await payment.invoices(after=since):
             if bill := self._bills.get(invoice.agreement_id):
                 bill.add_invoice(invoice)
@@ -435,7 +437,7 @@ class Estate:
         try:
             async with step(self._journal, "release_allocation", allocation_id=allocation.id):
                 await allocation.release()
-        except ApiError as error:
+        except GolemError as error:
             self._problem(f"reservation {allocation.id}: {error}")
         else:
             self._report.released.append(allocation.id)
@@ -449,7 +451,7 @@ class Estate:
             for key in wanted:
                 await net.remove_network(key)
                 self._report.removed.append(key)
-        except ApiError as error:
+        except GolemError as error:
             self._problem(f"VPNs: {error}")
 
     async def _uncertain_networks(self, net: JournaledNet) -> set[NetworkId]:

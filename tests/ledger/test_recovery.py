@@ -379,6 +379,43 @@ async def test_services_are_adopted(
     await nothing_is_left(ledger, daemon)
 
 
+async def test_what_was_suspended_on_purpose_goes_on(
+    ledger: Ledger, daemon: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLEM_REGISTRY_URL", daemon.registry_url)
+    place = Place(daemon.api_config.api_url)
+    book = ledger.begin("default", daemon.requestor, "local", Decimal(1), place)
+    golem = Golem(budget=1, api_config=daemon.api_config)
+    golem.journal = book
+    golem.add_event_consumer(book.take, book.EVENTS)
+    await golem.start()
+    cluster = await golem.run_service(Sleeper)
+    async with asyncio.timeout(20):
+        while [str(each.state.value) for each in cluster.instances] != ["running"]:
+            await asyncio.sleep(0.05)
+    cluster.suspend_instance(cluster.instances[0])
+    handles = await golem.stop()
+    await book.close(handles)
+    (left,) = ledger.left(daemon.requestor)
+    assert left.suspended
+    assert str(left).endswith("; suspended")
+    assert len(left.agreements) == len(left.activities) == len(left.allocations) == 1
+    assert await recover(ledger, daemon) == RecoveryReport()
+    assert ledger.left() == [left]
+    # another process has the same handle
+    again = ledger.begin("again", daemon.requestor, "local", Decimal(1), place)
+    with Ledger() as another:
+        assert await another.adopt(left, again, daemon.api_config) == handles
+    assert ledger.left() == []
+    await again.close()
+    (left,) = ledger.left()
+    assert not left.suspended
+    report = await recover(ledger, daemon, sessions=[left.session_id])
+    assert report.ended == list(left.agreements)
+    assert len(report.paid) == 1
+    await nothing_is_left(ledger, daemon)
+
+
 async def test_a_network_that_died_with_its_owner(folder: Path, ledger: Ledger) -> None:
     """Everything of it is killed; the next process starts it again, and settles there."""
     owner = (
