@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     offers = commands.add_parser("offers", help="list what providers offer now; costs nothing")
     offers.add_argument("--subnet", help="only this subnet")
     offers.add_argument("--runtime", help="only this runtime, such as vm")
-    offers.add_argument("--seconds", type=float, default=3.0, help="how long to listen (default: 3)")
+    offers.add_argument(
+        "--seconds", type=_seconds, default=3.0, metavar="S", help="how long to listen (default: 3)"
+    )
     offers.add_argument("--json", action="store_true", help="print JSON")
 
     commands.add_parser("doctor", help="tell what is installed, running and wrong, and how to mend it")
@@ -41,6 +43,13 @@ def _count(text: str) -> int:
     if not 1 <= number <= 100:
         raise argparse.ArgumentTypeError(f"must be from 1 to 100, not {number}")
     return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most 3600, not {text}")
+    return seconds
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -95,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("golem-nb: interrupted; everything that was started has been ended", file=sys.stderr)
         return 130
-    except GolemError as error:
+    except (GolemError, OSError) as error:
         print(f"golem-nb: {error}", file=sys.stderr)
         return 1
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from golem_nb import Golem, Task, WorkContext, vm
 from golem_nb.cli import frame
 from golem_nb.cli.tally import Tally
-from golem_nb.cli.text import shown
+from golem_nb.cli.text import plain, shown
 from golem_nb.events import CommandExecuted, Event, TaskAccepted, TaskStarted
 from golem_nb.localnet import LocalNetwork
 from golem_nb.rest import Configuration, Payment
@@ -38,7 +38,17 @@ CENTRE = (-0.743643887037151, 0.131825904205330)
 
 @attrs.frozen
 class Summary:
-    """What came of the demo; printed by ``--json``."""
+    """What came of the demo; printed by ``--json``.
+
+    Attributes
+    ----------
+    seconds_to_first_result
+        From the start of the engine.
+    seconds_network_start
+        Until the network was up.
+    seconds
+        From the start of the network to the end of the engine's stop, when all is ended and accepted.
+    """
 
     tasks: int
     tasks_done: int
@@ -173,6 +183,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
                     done.append(task.result)
                 with console.status("Ending agreements, paying invoices …"):
                     await golem.stop()
+        seconds = time.monotonic() - started
         released = not await _allocations(network)
     finally:
         with console.status("Stopping the network …"):
@@ -184,12 +195,12 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
         agreements=tally.agreements,
         agreements_ended=tally.agreements_ended,
         invoices_accepted=tally.invoices_accepted,
-        cost=str(tally.cost),
+        cost=plain(tally.cost),
         budget=str(BUDGET),
         allocation_released=released,
         seconds_to_first_result=None if first is None else round(first, 3),
         seconds_network_start=round(network_start, 3),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(seconds, 3),
         files=[str(path) for path in sorted(done)],
     )
     if as_json:
@@ -227,7 +238,7 @@ def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) 
         f"{summary.agreements_ended} of {summary.agreements} agreements ended, "
         f"{summary.invoices_accepted} invoices accepted, {summary.cost} of {summary.budget} GLM spent, "
         f"the rest {released}. First result after {summary.seconds_to_first_result} s, "
-        f"all over after {summary.seconds} s."
+        f"all paid after {summary.seconds} s, with the start of the network."
     )
     for failure in tally.failures:
         console.print(f"[yellow]{shown(failure, 500)}[/]")

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from golem_nb.cli.text import shown
+from golem_nb.cli.text import plain, shown
 from golem_nb.config import ApiConfig
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
 from golem_nb.props.grammar import clause
@@ -76,7 +76,7 @@ def row(offer: Offer) -> dict[str, Any]:
     per_unit = price.per_unit if price else {}
 
     def hourly(counter: str) -> str | None:
-        return None if price is None else _plain(per_unit.get(counter, Decimal(0)) * HOUR)
+        return None if price is None else plain(per_unit.get(counter, Decimal(0)) * HOUR)
 
     return {
         "provider": offer.props.get(NODE_NAME),
@@ -85,7 +85,7 @@ def row(offer: Offer) -> dict[str, Any]:
         "threads": offer.props.get(INF_THREADS),
         "memory_gib": offer.props.get(INF_MEM),
         "storage_gib": offer.props.get(INF_STORAGE),
-        "start_price": None if price is None else _plain(price.fixed),
+        "start_price": None if price is None else plain(price.fixed),
         "per_hour": hourly(DURATION),
         "per_cpu_hour": hourly(CPU),
         "subnet": offer.props.get(SUBNET),
@@ -126,7 +126,7 @@ def _print(console: Console, rows: list[dict[str, Any]]) -> None:
         caption="; ".join(["prices in GLM", *said]),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     columns = [column for column in COLUMNS if column.key not in common]
     narrow = console.width < WIDE
@@ -146,8 +146,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:g}" if isinstance(value, float) else shown(value, 42)
-
-
-def _plain(number: Decimal) -> str:
-    """Return a number without exponent and without zeros that say nothing."""
-    return f"{number.normalize():f}"
