@@ -22,6 +22,7 @@ import attrs
 
 from golem_nb.exceptions import GolemError
 from golem_nb.localnet.provider.sandbox import first
+from golem_nb.localnet.provider.sandbox.cgroup import Group, Groups
 from golem_nb.localnet.provider.sandbox.layout import FOLDERS, Layout, make_layout, sandbox_user
 from golem_nb.localnet.provider.sandbox.zygote import bootstrap
 from golem_nb.localnet.spec import Image
@@ -147,6 +148,12 @@ class _Channel:
             raise SandboxError(answer["error"])
         return answer, given
 
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a request whose answer nobody waits for; it is dropped when the other side is behind."""
+        self._number += 1
+        with contextlib.suppress(OSError):
+            self._send({"n": self._number, **message}, [])
+
     def close(self) -> None:
         if self.closed.done():
             return
@@ -228,8 +235,10 @@ def _ignore(_: bytes) -> None:
 class Sandbox:
     """One sandbox, made by `SandboxHost.create`."""
 
-    def __init__(self, folder: Path, layout: Layout, sock: socket.socket, isolated: bool) -> None:
-        self.folder, self.layout, self.isolated = folder, layout, isolated
+    def __init__(
+        self, folder: Path, layout: Layout, sock: socket.socket, isolated: bool, group: Group | None
+    ) -> None:
+        self.folder, self.layout, self.isolated, self._group = folder, layout, isolated, group
         self._loop = asyncio.get_running_loop()
         self._processes: dict[int, Process] = {}
         self._early: dict[int, int] = {}
@@ -238,8 +247,10 @@ class Sandbox:
         self._idle = True
         self._starting = 0
         self.ready: asyncio.Future[list[str]] = self._loop.create_future()
-        #: Called with the bytes used when the memory limit has been exceeded and everything was killed.
+        #: Called once, with the bytes used, when the memory limit has been exceeded and everything is killed.
         self.on_exceeded: Callable[[int], None] | None = None
+        if group is not None:
+            group.on_killed = self._out_of_memory
         self._channel = _Channel(sock, self._message)
         self._channel.closed.add_done_callback(lambda _: self._lost())
 
@@ -247,6 +258,8 @@ class Sandbox:
         if "exit" in message:
             pid = message["exit"]
             self._cpu, self._idle = message["cpu"], message["idle"]
+            if message["code"] and self._group is not None:
+                self._group.check()  # first, so that who waits for the process learns why it ended
             process = self._processes.pop(pid, None)
             if process is None:
                 if self._starting:
@@ -257,8 +270,18 @@ class Sandbox:
             self.ready.set_result(message["soft"])
         elif "fatal" in message and not self.ready.done():
             self.ready.set_exception(SandboxError(message["fatal"]))
-        elif "exceeded" in message and self.on_exceeded is not None:
-            self.on_exceeded(message["exceeded"])
+        elif "exceeded" in message:
+            self._exceeded(message["exceeded"])
+
+    def _exceeded(self, used: int) -> None:
+        tell, self.on_exceeded = self.on_exceeded, None
+        if tell is not None:
+            tell(used)
+
+    def _out_of_memory(self) -> None:
+        assert self._group is not None
+        self._exceeded(self._group.memory)
+        self._channel.tell({"op": "kill"})  # the kernel has killed one process only
 
     def _finish(self, process: Process, code: int) -> None:
         process.ended(code)
@@ -273,6 +296,9 @@ class Sandbox:
             process.close()
         self._processes.clear()
         self._background.clear()
+        if self._group is not None:
+            self._group.check()
+            self._group.end()
 
     @property
     def closed(self) -> asyncio.Future[None]:
@@ -405,6 +431,7 @@ class SandboxHost:
         self._channel: _Channel | None = None
         self._zygote: subprocess.Popen[bytes] | None = None
         self._public: Path | None = None
+        self._groups: Groups | None = None
 
     async def start(self) -> None:
         """Start the zygote and find out what works.
@@ -420,6 +447,7 @@ class SandboxHost:
                 "on other systems use a network that runs elsewhere: set YAGNA_API_URL and YAGNA_APPKEY"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._groups = Groups.open()  # may move this process: before others are made
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # its death signal follows the thread that forks it: that must be the one that lives longest
         self._zygote = subprocess.Popen(  # noqa: ASYNC220 - a few ms, once
@@ -583,8 +611,12 @@ class SandboxHost:
         }
         if not spec["isolate"] and self.uid is None:
             del spec["limits"]["RLIMIT_NPROC"]  # it counts all the processes of the user that we are
+        group = None
+        if self._groups is not None:
+            group = self._groups.make(folder.name, limits.memory, _MAX_PROCESSES)
+        spec["cgroup"] = None if group is None else str(group.folder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sandbox = Sandbox(folder, layout, ours, spec["isolate"])
+        sandbox = Sandbox(folder, layout, ours, spec["isolate"], group)
         try:
             await self._channel.ask(spec, [theirs.fileno()])
             theirs.close()
@@ -611,6 +643,8 @@ class SandboxHost:
             except subprocess.TimeoutExpired:
                 self._zygote.kill()
                 await asyncio.to_thread(self._zygote.wait)
+        if self._groups is not None:
+            await self._groups.close()
         if self._public is not None:
             await asyncio.to_thread(remove_folder, self._public)
         for task in self._layouts.values():

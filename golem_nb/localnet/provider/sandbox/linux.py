@@ -1,4 +1,4 @@
-"""System calls that Python's standard library lacks: namespaces, mounts, capabilities.
+"""System calls that Python's standard library lacks: namespaces, mounts, capabilities, notices of files.
 
 Used inside the sandbox's own processes, which import nothing but the standard library.
 """
@@ -26,6 +26,7 @@ __all__ = [
     "detach",
     "die_with_parent",
     "drop_capabilities",
+    "inotify",
     "link_up",
     "mount",
     "no_new_privileges",
@@ -33,6 +34,7 @@ __all__ = [
     "pivot_root",
     "read_only",
     "tap",
+    "watch",
 ]
 
 READ_ONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
@@ -195,3 +197,13 @@ def link_up(name: str, *, mtu: int = 0, ip: str = "", mask: str = "", mac: bytes
 def tap(descriptor: int, name: str) -> None:
     """Make the open /dev/net/tun a TAP device: Ethernet frames without packet information."""
     fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x0002 | 0x1000))  # TUNSETIFF
+
+
+def inotify() -> int:
+    """Return a descriptor from which notices of `watch` are read (inotify(7)); it does not block."""
+    return int(_check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify"))
+
+
+def watch(descriptor: int, path: str) -> int:
+    """Have a notice each time a file changes; return the number that its notices bear."""
+    return int(_check(_libc.inotify_add_watch(descriptor, _bytes(path), 2), f"watch {path}"))  # IN_MODIFY

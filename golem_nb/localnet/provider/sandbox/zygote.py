@@ -19,6 +19,8 @@ binds, devices
     [source, target] mounts; binds are read-only.
 uid, uid_count
     User outside that is root inside (and how many follow it); None: the user that we are.
+cgroup
+    The folder of the control group that its processes are in; None: that of the agent.
 taps, shm, memory, limits, path, hostname, cwd
     See `first`.
 """
@@ -68,6 +70,7 @@ class _Zygote:
         if not spec["isolate"]:
             pid = os.fork()
             if pid == 0:
+                _join_group(os.getpid(), spec)
                 self._become(spec, sandbox)
             return pid
         _skeleton(spec)
@@ -80,6 +83,7 @@ class _Zygote:
                     os._exit(1)
                 self._become(spec, sandbox)
             try:
+                _join_group(pid, spec)
                 _map_users(pid, spec)
             except OSError:
                 os.kill(pid, signal.SIGKILL)
@@ -147,6 +151,13 @@ def _skeleton(spec: dict[str, Any]) -> None:
     if spec["uid"] is not None:
         for path in spec["owned"]:
             os.chown(root + path, spec["uid"], spec["uid"], follow_symlinks=False)
+
+
+def _join_group(pid: int, spec: dict[str, Any]) -> None:
+    """Move a process, before it does anything, to the sandbox's control group, which its children inherit."""
+    if spec["cgroup"] is not None:
+        with contextlib.suppress(OSError), open(f"{spec['cgroup']}/cgroup.procs", "w") as file:
+            file.write(str(pid))  # where this is refused, the first process's watcher is limit enough
 
 
 def _map_users(pid: int, spec: dict[str, Any]) -> None:
