@@ -95,6 +95,7 @@ class FileSink:
     _CHECK_EVERY = 32 << 20
     _MAX_AHEAD = 64
     """Pieces: at least as many as a provider has under way."""
+    _MAX_AHEAD_SIZE = 8 << 20
 
     def __init__(self, target: Path, executor: Executor) -> None:
         # a symbolic link stays one: what it points to is replaced
@@ -215,7 +216,7 @@ class FileSink:
     def _has_room(self, ahead: dict[int, bytes], content: bytes) -> bool:
         if len(ahead) >= self._MAX_AHEAD:
             return False
-        return sum(map(len, ahead.values())) + len(content) <= self._MAX_PENDING
+        return sum(map(len, ahead.values())) + len(content) <= self._MAX_AHEAD_SIZE
 
     def _check_space(self, size: int) -> None:
         self._unchecked += size
