@@ -30,7 +30,7 @@ async def measure(case: Case, clients: Clients, rounds: int) -> dict[str, Any]:
     """Measure all sides of a case, in turn, so that a disturbance meets them all."""
     runs: dict[str, list[Values]] = {side: [] for side in case.sides}
     order = list(case.sides)
-    for number in range(rounds):
+    for number in range(rounds * case.repeat):
         for side in order:
             began = time.monotonic()
             runs[side].append(await case.measure(clients, side))
