@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -22,8 +23,8 @@ __all__ = ["ALTERNATIVES", "Exchange"]
 
 logger = get_logger(__name__)
 
-#: Key of a request: whether there is another instance that it could go to.
-ALTERNATIVES = "golem_nb.alternatives"
+#: Whether there is another instance that the request at hand could go to.
+ALTERNATIVES: ContextVar[bool] = ContextVar("golem_nb alternatives", default=False)
 
 #: Where there is another instance, a connection may take so long, in seconds.
 SHORT_LIMIT = 0.5
@@ -34,7 +35,8 @@ LIVENESS_AFTER = 0.35
 #: … and again that often, in seconds. So is the instance of a stream in which nothing comes.
 LIVENESS_INTERVAL = 5.0
 
-#: "Going away": tells the server that the client of a websocket has left, since the daemon does not.
+#: "Going away": tells the server that the client of a websocket has left, since the daemon does not. If it
+#: has closed properly, this reaches nobody.
 _GOING_AWAY = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
 
 REPEATABLE = ("GET", "HEAD")
@@ -90,14 +92,16 @@ class Exchange:
             limit = SHORT_LIMIT if self._in_hurry else self._timeout
             upstream = await self._pool.acquire(repeatable=self.repeatable, timeout=limit)
             complete = False
+            began = asyncio.get_running_loop().time()
             try:
                 head = await self._ask(upstream)
                 response = await self._answer(upstream, head)
                 complete = True
                 return response
             except TunnelClosedError as error:
-                # a connection that was idle may have been closed by the server just then
-                if not (upstream.used and self.repeatable):
+                # the server may have closed an idle connection before this was sent, which shows at once
+                late = asyncio.get_running_loop().time() - began >= LIVENESS_AFTER
+                if late or not (upstream.used and self.repeatable):
                     raise UpstreamError(
                         502, f"The {self._name} closed the connection without an answer", sent=True
                     ) from error
@@ -116,11 +120,7 @@ class Exchange:
     @property
     def _in_hurry(self) -> bool:
         """Whether a node that is late is to be given up for another one."""
-        return (
-            bool(self._request.get(ALTERNATIVES))
-            and self._pool.ready
-            and not is_busy(self._pool.node.network)
-        )
+        return ALTERNATIVES.get() and self._pool.ready and not is_busy(self._pool.node.network)
 
     # -- there -------------------------------------------------------------------------------------------
 
@@ -245,11 +245,11 @@ class Exchange:
         protocol.set_parser(_Passage(reader))  # type: ignore[arg-type]
         protocol.keep_alive(False)
         tunnel = upstream.tunnel
+        upstream.last_words = _GOING_AWAY
 
         async def there() -> None:
             async for data in reader.iter_any():
                 await tunnel.send(data)
-            await tunnel.send(_GOING_AWAY)
 
         async def back() -> None:
             data = upstream.rest

@@ -275,7 +275,7 @@ class LocalHttpProxy:
                     ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
                 )
                 return _refusal(503, f"No service instances available. ({states})")
-            request[ALTERNATIVES] = others
+            ALTERNATIVES.set(others)
             try:
                 response = await instance.handle_request(request)
             except UpstreamError as error:

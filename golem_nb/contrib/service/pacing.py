@@ -3,8 +3,8 @@
 The daemon's websocket takes whatever it is given at once, and works on each message in a task of its own.
 That has two consequences (both measured with yagna 0.17.6):
 
-* What cannot be passed on yet waits in the daemon's memory without limit. Neither TCP nor the answers to pings
-  tell: they come in 2 ms with 5 MiB waiting.
+* What cannot be passed on yet waits in the memory of the daemon. Neither TCP nor the answers to pings tell:
+  they come in 2 ms with 5 MiB waiting.
 * Messages that wait at the same time overtake each other. Of 8 messages of 60 KiB sent at once, some arrived
   in another order in every second try, of 10 messages of 100 bytes likewise; even with a ping and its answer
   between them 4 of 128 tries went wrong on a machine with much to do.

@@ -38,6 +38,9 @@ GATHER = 0.003
 #: then the server is asked.
 SILENCE = 1.0
 
+#: Nobody waits longer for a server to be told of the end, in seconds.
+LAST_WORDS_LIMIT = 2.0
+
 #: How long a node has to show that it refuses connections to a closed port, in seconds.
 PROBE_LIMIT = 5.0
 
@@ -56,6 +59,8 @@ class Upstream:
     def __init__(self, tunnel: Tunnel) -> None:
         self.tunnel = tunnel
         self.used = False
+        #: What the server is told when the connection is given up.
+        self.last_words = b""
         self.idle_since = asyncio.get_running_loop().time()
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._delimited = True
@@ -172,6 +177,16 @@ class Upstream:
             self._http.start_next_cycle()
         self.used = True
         self.idle_since = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        if self.last_words and not self.tunnel.ended:
+            try:
+                async with asyncio.timeout(LAST_WORDS_LIMIT):
+                    await self.tunnel.send(self.last_words)
+            except (TunnelClosedError, TimeoutError):
+                pass
+        await self.tunnel.close()
 
     @property
     def rest(self) -> bytes:
@@ -295,7 +310,7 @@ class UpstreamPool:
 
     def discard(self, upstream: Upstream) -> None:
         """Close a connection in the background."""
-        task = asyncio.create_task(upstream.tunnel.close(), name="close tunnel")
+        task = asyncio.create_task(upstream.close(), name="close upstream")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

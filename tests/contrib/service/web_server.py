@@ -58,7 +58,11 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/headers":
             self.reply(str(self.headers).encode())
         elif url.path == "/cookies":
-            cookies = [("Set-Cookie", "_xsrf=1"), ("Set-Cookie", "username-localhost-8888=2"), ("Set-Cookie", "mine=3")]
+            cookies = [
+                ("Set-Cookie", "_xsrf=1"),
+                ("Set-Cookie", "username-localhost-8888=2"),
+                ("Set-Cookie", "mine=3"),
+            ]
             self.reply(b"set", headers=cookies)
         elif url.path == "/bytes":
             self.send_response(200)
@@ -107,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.reply(b"there is no such page", 404)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def do_POST(self):
         COUNTS[self.path] = COUNTS.get(self.path, 0) + 1
@@ -127,14 +131,16 @@ class Handler(BaseHTTPRequestHandler):
             size += len(piece)
         self.reply(f"{size} {digest.hexdigest()}".encode())
 
-    do_PUT = do_POST
+    do_PUT = do_POST  # noqa: N815
 
     def websocket(self):
         key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
         self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode())
+        self.send_header(
+            "Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        )
         self.end_headers()
         while True:
             first, second = self.rfile.read(2)
@@ -153,4 +159,6 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer.daemon_threads = True
 ThreadingHTTPServer.request_queue_size = 128
-ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+server = ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Handler)
+print("listening", flush=True)
+server.serve_forever()

@@ -1,0 +1,334 @@
+"""The HTTP proxy in front of real servers in sandboxes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import itertools
+import logging
+import random
+import re
+import shutil
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import psutil
+import pytest
+
+from golem_nb.contrib.service.http_proxy import HttpProxyService, LocalHttpProxy
+from golem_nb.services import ServiceState
+
+from .conftest import WebService, until
+
+if TYPE_CHECKING:
+    from golem_nb import Golem
+    from golem_nb.localnet import LocalNetwork
+
+    from .conftest import Web
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+def digest(data: bytes) -> str:
+    return f"{len(data)} {hashlib.sha256(data).hexdigest()}"
+
+
+@pytest.mark.contract("X01", "X02")
+async def test_requests_go_to_the_running_instances_in_turn(web: Web, client: aiohttp.ClientSession) -> None:
+    seen: Counter[str] = Counter()
+
+    async def get() -> None:
+        async with client.get(f"{web.base}/name") as response:
+            assert response.status == 200
+            seen[await response.text()] += 1
+
+    await get()
+    await until(lambda: all(service.is_reachable for service in web.cluster.instances) or not seen)
+    seen.clear()
+    for _ in range(10):
+        await get()
+    assert set(seen) == web.addresses
+    assert set(seen.values()) == {5}
+    await asyncio.gather(*(get() for _ in range(40)))
+    assert set(seen.values()) == {25}
+
+
+@pytest.mark.contract("X01", "X02")
+async def test_what_servers_answer_with(web: Web, client: aiohttp.ClientSession) -> None:
+    async def get(path: str, **options: object) -> tuple[int, str]:
+        async with client.get(f"{web.base}/{path}", **options) as response:  # type: ignore[arg-type]
+            return response.status, await response.text()
+
+    assert await get("chunked") == (200, "".join(f"piece {number}\n" for number in range(5)))
+    assert await get("nothing") == (404, "there is no such page")
+    # a body whose end is the end of the connection, also after a pause
+    assert await get("close") == (200, "first last")
+    assert await get("close?pause=1.5") == (200, "first last")
+    assert await get("slow?pause=1.2") == (200, "slow")
+    _, headers = await get("headers?a=%20b", headers={"Cookie": "_xsrf=1; mine=2", "X-Mine": "yes"})
+    assert re.search(r"^Host: 127\.0\.0\.1:\d+$", headers, re.MULTILINE)
+    assert "X-Mine: yes" in headers
+    assert "Cookie: mine=2\n" in headers
+    async with client.head(f"{web.base}/name") as response:
+        assert (response.status, response.content_length) == (200, len("192.168.0.2"))
+    async with client.get(f"{web.base}/cookies") as response:
+        assert response.headers.getall("Set-Cookie") == ["mine=3"]
+
+
+@pytest.mark.contract("X01")
+async def test_events_come_while_they_are_sent(web: Web, client: aiohttp.ClientSession) -> None:
+    async with client.get(f"{web.base}/events?pause=0.5") as response:
+        times = [time.monotonic() async for line in response.content if line.startswith(b"data")]
+    assert len(times) == 3
+    assert all(later - earlier > 0.3 for earlier, later in itertools.pairwise(times))
+
+
+@pytest.mark.contract("X01")
+async def test_websockets(web: Web, client: aiohttp.ClientSession) -> None:
+    async with client.ws_connect(f"{web.base}/socket") as connection:
+        for size in (1, 125, 126, 60_000):
+            await connection.send_bytes(random.randbytes(size))
+            assert len((await connection.receive()).data) == size
+        await connection.send_str("text")
+        assert (await connection.receive()).data == "text"
+    # the server learns that the client has left, however it has left
+    connection = await client.ws_connect(f"{web.base}/socket")
+    connection._response.connection.transport.abort()
+
+    async def closed() -> int:
+        async with client.get(f"{web.base}/count?of=closed%20websockets") as response:
+            return int(await response.text())
+
+    async with asyncio.timeout(10):
+        while sum([await closed() for _ in web.cluster.instances]) < 2:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.contract("X01", "X02")
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bodies_in_both_directions(
+    web: Web, client: aiohttp.ClientSession, chunked: bool, network: LocalNetwork
+) -> None:
+    data = random.randbytes(3 * MIB)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(data), 50_000):
+            yield data[start : start + 50_000]
+
+    daemons = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "yagna"]
+    before = sum(p.memory_info().rss for p in daemons)
+    async with client.post(f"{web.base}/up", data=pieces() if chunked else data) as response:
+        # what the daemon is given too fast it mixes up
+        assert await response.text() == digest(data)
+    assert sum(p.memory_info().rss for p in daemons) - before < 8 * MIB
+    async with client.get(f"{web.base}/bytes?size={3 * MIB}") as response:
+        assert digest(await response.read()) == digest(bytes(range(256)) * (3 * MIB // 256))
+    # small ones
+    for size in (0, 1, 1000, 70_000):
+        async with client.put(f"{web.base}/up", data=data[:size]) as response:
+            assert await response.text() == digest(data[:size])
+
+
+@pytest.mark.contract("X01")
+async def test_curl(web: Web, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    data = random.randbytes(2 * MIB)
+    (tmp_path / "data").write_bytes(data)
+
+    async def curl(*arguments: str) -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            "curl", "-sS", "--fail-with-body", *arguments, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out
+        return out
+
+    assert (await curl(f"{web.base}/name")).decode() in web.addresses
+    assert (await curl("--data-binary", f"@{tmp_path}/data", f"{web.base}/up")).decode() == digest(data)
+    chunked = ["-H", "Transfer-Encoding: chunked", "--data-binary", f"@{tmp_path}/data", f"{web.base}/up"]
+    assert (await curl(*chunked)).decode() == digest(data)
+    assert (await curl("-0", f"{web.base}/chunked")).startswith(b"piece 0")
+
+
+@pytest.mark.contract("X01")
+async def test_who_may_ask(web: Web, client: aiohttp.ClientSession) -> None:
+    """Pages elsewhere cannot have a browser ask here under a name of their own (DNS rebinding)."""
+    async with client.get(f"{web.base}/name", headers={"Host": "evil.example"}) as response:
+        assert response.status == 421
+        assert "does not answer for 'evil.example'" in await response.text()
+    for host in ("localhost", f"LocalHost:{web.proxy.port}", "127.0.0.1"):
+        async with client.get(f"{web.base}/name", headers={"Host": host}) as response:
+            assert response.status == 200
+    assert re.fullmatch(r"http://127\.77\.\d+\.\d+:\d+/", web.proxy.url)
+    async with client.get(f"{web.proxy.url}name") as response:
+        assert response.status == 200
+    web.proxy.hosts.add("my.example")
+    async with client.get(f"{web.base}/name", headers={"Host": "my.example"}) as response:
+        assert response.status == 200
+
+
+@pytest.mark.contract("X01", "X02")
+async def test_servers_that_fail(
+    web: Web,
+    client: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("golem_nb.contrib.service.http_proxy.PENALTY", 0.0)
+
+    async def ask(method: str, path: str) -> tuple[int, str]:
+        async with client.request(method, f"{web.base}/{path}") as response:
+            return response.status, await response.text()
+
+    async def count(of: str) -> int:
+        """Over all instances: each is asked for its own."""
+        total = 0
+        for service in web.cluster.instances:
+            async with client.get(f"{web.base}/count?of={of}") as response:
+                total += int(await response.text())
+            assert service.state == ServiceState.running
+        return total
+
+    await ask("GET", "name")
+    await until(lambda: all(service.is_reachable for service in web.cluster.instances))
+    status, text = await ask("GET", "garbage")
+    assert status == 502
+    assert "does not speak HTTP" in text
+    assert caplog.text.count("does not speak HTTP") == 2
+    start = time.monotonic()
+    status, text = await ask("GET", "hang-up")
+    assert status == 502
+    assert "closed the connection without an answer" in text
+    assert time.monotonic() - start < 3
+    # tried twice each, on different instances
+    assert await count("/garbage") == 2
+    assert await count("/hang-up") == 2
+    status, text = await ask("POST", "hang-up")
+    assert status == 502
+    # a POST is never sent twice
+    assert await count("/hang-up") == 3
+
+
+@pytest.mark.contract("X02")
+async def test_a_server_that_never_answers(single: Web, client: aiohttp.ClientSession) -> None:
+    start = time.monotonic()
+    async with client.get(f"{single.base}/slow?pause=30") as response:
+        assert response.status == 504
+        assert "No answer from the instance at 192.168.0.2 in 2 s" in await response.text()
+    assert 1.9 < time.monotonic() - start < 4
+    async with client.get(f"{single.base}/name") as response:
+        assert response.status == 200
+
+
+@pytest.mark.contract("X01")
+async def test_nobody_is_there(golem: Golem, client: aiohttp.ClientSession) -> None:
+    cluster = await golem.run_service(WebService, 0, network=await golem.create_network("192.168.0.0/24"))
+    proxy = LocalHttpProxy(cluster, 0)
+    await proxy.run()
+    async with client.get(f"http://127.0.0.1:{proxy.port}/") as response:
+        assert response.status == 503
+        assert await response.text() == "No service instances available. (there are none)"
+    await proxy.stop()
+    await proxy.stop()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await client.get(f"http://127.0.0.1:{proxy.port}/")
+
+
+@pytest.mark.contract("X01")
+async def test_requests_that_are_too_large(web: Web, client: aiohttp.ClientSession) -> None:
+    small = LocalHttpProxy(web.cluster, 0, max_request_size=1000)
+    await small.run()
+    base = f"http://127.0.0.1:{small.port}"
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 100
+
+    for data in (b"x" * 1001, pieces()):
+        async with client.post(f"{base}/up", data=data) as response:
+            assert response.status == 413
+    async with client.post(f"{base}/up", data=b"x" * 1000) as response:
+        assert response.status == 200
+    await small.stop()
+
+
+@pytest.mark.contract("X01")
+async def test_a_port_that_is_in_use(web: Web) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        proxy = LocalHttpProxy(web.cluster, port)
+        with pytest.raises(OSError, match=f"Port {port} of 127.0.0.1 is in use") as caught:
+            await proxy.run()
+        assert caught.value.errno == errno.EADDRINUSE
+    await proxy.run()
+    with pytest.raises(RuntimeError, match="running already"):
+        await proxy.run()
+    await proxy.stop()
+
+
+@pytest.mark.contract("X01", "S10")
+async def test_a_provider_that_vanishes_under_load(
+    web: Web, client: aiohttp.ClientSession, on_network: LocalNetwork
+) -> None:
+    first, second = web.cluster.instances
+    async with client.get(f"{web.base}/name") as response:
+        assert response.status == 200
+    await until(lambda: first.is_reachable and second.is_reachable)
+    results: list[tuple[float, int, float]] = []
+    stop = asyncio.Event()
+
+    async def load() -> None:
+        while not stop.is_set():
+            start = time.monotonic()
+            async with client.get(f"{web.base}/name") as response:
+                await response.read()
+            results.append((start, response.status, time.monotonic() - start))
+
+    loads = [asyncio.create_task(load()) for _ in range(4)]
+    await asyncio.sleep(0.5)
+    lost = on_network.provider(first.provider_name)
+    vanished = time.monotonic()
+    await lost.vanish()
+    try:
+        await until(lambda: first.state != ServiceState.running, timeout=15)
+        await until(lambda: first.state == ServiceState.running, timeout=15)
+        assert time.monotonic() - vanished < 20
+        await asyncio.sleep(0.5)
+    finally:
+        stop.set()
+        await asyncio.gather(*loads)
+        await lost.come_back()
+    after = [(status, took) for start, status, took in results if start > vanished]
+    assert {status for status, _ in after} == {200}
+    assert max(took for _, took in after) < 1.5
+    assert len(after) > 100
+
+
+@pytest.mark.contract("X02")
+async def test_the_host_header_can_be_replaced(golem: Golem, client: aiohttp.ClientSession) -> None:
+    from .conftest import start
+
+    web = await start(golem, 1, remote_host="inside.example")
+    async with client.get(f"{web.base}/headers") as response:
+        assert "Host: inside.example\n" in await response.text()
+    await web.proxy.stop()
+
+
+@pytest.mark.contract("X02")
+def test_the_documented_defaults(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    service = HttpProxyService()
+    assert (service._remote_port, service._remote_host, service._response_timeout) == (80, None, 30.0)
