@@ -1,8 +1,8 @@
 """``python -m benchmarks.frames [--events N]``: what events and offers cost on their way into frames.
 
 Events are made of real agreements, activities and tasks. They are given to a recorder at once, and injected
-through the engine's public ``emit`` at a steady rate, with a recorder and without. Times are of the processor,
-so that other programs do not count. Prints one line of JSON.
+through the engine's public ``emit`` at a steady rate, with a recorder and without. Times are of the
+processor, so that other programs do not count. Prints one line of JSON.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ def prepare(path: Path) -> None:
                 aside = _set_aside(path)
                 warnings.warn(
                     f"The ledger {path} cannot be read ({error}); it was kept as {aside.name}, and a new one "
-                    "was begun. What earlier sessions left at the daemon is not known any more: see "
-                    "`yagna payment allocation list` and `yagna app-key list`.",
+                    "was begun. What earlier sessions left at the daemon is not known any more; their "
+                    "reservations end by themselves.",
                     LedgerWarning,
                     stacklevel=3,
                 )

@@ -377,7 +377,7 @@ def test_frames_are_consistent_while_events_go_on(world: World) -> None:
     thread = threading.Thread(target=produce)
     thread.start()
     try:
-        for _ in range(30):
+        for _ in range(8):
             tasks, events = recorder.tasks(), recorder.events()
             done = tasks[tasks["state"] == "accepted"]
             assert done["finished"].notna().all()
