@@ -96,11 +96,9 @@ class MapWork:
         NotPicklableError
             An item cannot be sent.
         """
-        import cloudpickle
-
         for index, item in enumerate(items):
             try:
-                self._pickles.append(cloudpickle.dumps(item))
+                self._pickles.append(_dumps(item, type(item)))
             except Exception as error:
                 raise NotPicklableError(
                     f"Item {index} ({type(item).__name__}) cannot be sent to a provider: {error}"
@@ -309,25 +307,32 @@ def _died(stdout: str | None, stderr: str | bytes | None, index: int) -> ItemErr
 
 
 def _pickled(function: Callable[[Any], Any]) -> bytes:
-    import cloudpickle
-
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    # a module of the user's own exists on no provider, so its functions go with their code
-    by_value = module is not None and _is_own(module)
     try:
-        if by_value:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            return bytes(cloudpickle.dumps(function))
-        finally:
-            if by_value:
-                cloudpickle.unregister_pickle_by_value(module)
+        return _dumps(function, function)
     except Exception as error:
         name = getattr(function, "__name__", repr(function))
         raise NotPicklableError(
             f"{name} cannot be sent to a provider: {error}. It must not refer to what lives in this process "
             "only, such as open files, locks or a session: pass what it needs as items, or make it inside."
         ) from error
+
+
+def _dumps(value: Any, owner: Any) -> bytes:
+    """Pickle a value; what it takes from the module of `owner` goes with its code if no provider has that."""
+    import cloudpickle
+
+    module = sys.modules.get(getattr(owner, "__module__", None) or "")
+    if (
+        module is None
+        or not _is_own(module)
+        or module.__name__ in cloudpickle.list_registry_pickle_by_value()
+    ):
+        return bytes(cloudpickle.dumps(value))
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(value))
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
 
 
 def _is_own(module: ModuleType) -> bool:

@@ -27,16 +27,25 @@ def kernel(tmp_path: Path) -> Iterator[Kernel]:
         yield kernel
 
 
+@pytest.fixture(scope="module")
+def session(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session on the shared network for all tests of a file, with a ledger of its own."""
+    folder = tmp_path_factory.mktemp("session")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLEM_NB_DATA_DIR", str(folder))
+        session = Session(budget=1, network=network, name=folder.name)
+        yield session
+        session.stop(wait_for_payments=False)
+
+
 @pytest.fixture
-def session(network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    """A session on the shared network, with a ledger of its own."""
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ledger for one test."""
     monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path / "data"))
-    session = Session(budget=1, network=network, name=tmp_path.name)
-    yield session
-    session.stop(wait_for_payments=False)
+    return tmp_path / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def alpine() -> object:
     """A payload whose commands are those of this machine."""
     return vm.repo(image_tag="golem/alpine:latest")
