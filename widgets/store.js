@@ -1,4 +1,4 @@
-// The state of a panel in the browser: the kernel sends what has changed, all views of a model share it.
+// The state of a panel in the browser: the kernel sends what has changed, and the model keeps it for all views.
 
 /** @import { Message, Model, Patch, State } from "./types.d.ts" */
 
@@ -34,7 +34,8 @@ export function patched(state, patch) {
 const stores = new WeakMap();
 
 /**
- * The store of a model; one for all its views.
+ * The store of a model. Each view has one of its own, since each is handed the model anew; the first one that
+ * hears of a change makes it.
  * @param {Model} model
  * @returns {Store}
  */

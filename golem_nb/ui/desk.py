@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from golem_nb.events import Event
     from golem_nb.frames import Recorder
     from golem_nb.ui.card import SessionCard
+    from golem_nb.ui.cluster import ClusterControl
     from golem_nb.ui.dashboard import Dashboard
+    from golem_nb.ui.market import MarketExplorer
     from golem_nb.ui.panel import Panel
     from golem_nb.ui.progress import BatchProgress
-    from golem_nb.ui.sources import JobSource, SessionSource
+    from golem_nb.ui.sources import ClusterSource, JobSource, MarketSource, SessionSource
 
 __all__ = ["Desk"]
 
@@ -42,6 +44,7 @@ class Desk:
     """
 
     def __init__(self, session: SessionSource, recorder: Recorder | None = None) -> None:
+        from golem_nb.ui.instances import Instances
         from golem_nb.ui.lanes import Lanes
         from golem_nb.ui.series import Series
 
@@ -50,6 +53,7 @@ class Desk:
         self._pump = Pump()
         self._lanes = Lanes()
         self._series = Series()
+        self._instances = Instances()
         self._panels: dict[tuple[str, int], tuple[Any, Panel]] = {}
         self._lock = threading.Lock()
 
@@ -60,6 +64,7 @@ class Desk:
         """Take note of an event; on the engine's loop, so it only counts."""
         self._lanes.take(event)
         self._series.take(event)
+        self._instances.take(event)
         self._pump.mark()
 
     def mark(self) -> None:
@@ -81,6 +86,24 @@ class Desk:
             "progress", job, lambda: BatchProgress(job, self._lanes, self._pump)
         )
         return progress
+
+    def cluster(self, cluster: ClusterSource) -> ClusterControl:
+        """Return the panel of a cluster."""
+        from golem_nb.ui.cluster import ClusterControl
+
+        control: ClusterControl = self._panel(
+            "cluster", cluster, lambda: ClusterControl(cluster, self._instances, self._pump)
+        )
+        return control
+
+    def market(self, market: MarketSource) -> MarketExplorer:
+        """Return the explorer of a look at the market."""
+        from golem_nb.ui.market import MarketExplorer
+
+        explorer: MarketExplorer = self._panel(
+            "market", market, lambda: MarketExplorer(market, self._pump, self._session.facts().name)
+        )
+        return explorer
 
     def dashboard(self, show: Sequence[str] | None = None) -> Dashboard:
         """Return the dashboard.

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from golem_nb.ui.markup import bar, box, e, facts, render, table
 from golem_nb.ui.sources import ClusterFacts, JobFacts, SessionFacts
 from golem_nb.ui.text import amount, clean, clock, lines, seconds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "cluster_html",
@@ -20,6 +24,8 @@ __all__ = [
     "dashboard_text",
     "job_html",
     "job_text",
+    "market_html",
+    "market_text",
     "session_html",
     "session_text",
 ]
@@ -286,5 +292,50 @@ def dashboard_html(
             if dearest
             else None,
             _note(f"{_as_of(now)}. The figure is there while the kernel is; dashboard.figure keeps one."),
+        )
+    )
+
+
+def market_text(name: str, offers: int) -> str:
+    """Return a look at the market as one line.
+
+    Examples
+    --------
+    >>> market_text("default", 1)
+    'Market of session default: 1 offer'
+    """
+    return f"Market of session {clean(name, 60)}: {offers} {'offer' if offers == 1 else 'offers'}"
+
+
+def market_html(name: str, offers: int, selection: pd.DataFrame, now: datetime | None = None) -> str:
+    """Return a look at the market as a snapshot: the cheapest offers of a selection.
+
+    Parameters
+    ----------
+    name
+        Of the session.
+    offers
+        How many offers were seen.
+    selection
+        Those that are selected, as `golem_nb.frames.OfferTable` gives them.
+    now
+        The time of the snapshot.
+    """
+    cheapest = selection.sort_values("price_full_hour").head(MOST_ROWS)
+    columns = ["provider", "threads", "memory", "storage", "price_full_hour", "runtime"]
+    rows = [
+        (clean(provider, 60), str(threads), f"{memory:g}", f"{storage:g}", amount(price), clean(runtime, 40))
+        for provider, threads, memory, storage, price, runtime in zip(
+            *(cheapest[column] for column in columns), strict=True
+        )
+    ]
+    return render(
+        box(
+            f"Market of session {clean(name, 60)}",
+            facts([("Offers seen", str(offers)), ("Selected", str(len(selection)))]),
+            table(
+                ["Provider", "Threads", "Memory, GiB", "Storage, GiB", "GLM an hour, busy", "Runtime"], rows
+            ),
+            _note(f"{_as_of(now)}, the cheapest {len(rows)} of the selection."),
         )
     )

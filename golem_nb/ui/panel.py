@@ -93,6 +93,7 @@ class Panel(anywidget.AnyWidget):
         self._numbers = itertools.count(1)
         self._writing = threading.RLock()
         self._version = 0
+        self._uid = uuid.uuid4().hex
         self._resync = False
         self._ended = False
         # in place before the browser is told of the widget
@@ -237,6 +238,7 @@ class Panel(anywidget.AnyWidget):
             self._fault(f"This could not be brought up to date: {_words(error)}", key="update")
         else:
             self._faults.pop("update", None)
+        state["uid"] = self._uid
         state["busy"] = sorted(self._busy)
         state["faults"] = dict(self._faults)
         state["final"] = self._ended

@@ -66,8 +66,8 @@ def chromium() -> str:
         if name and (path := shutil.which(name)):
             return path
     raise RuntimeError(
-        "These tests need Chromium. On Debian and Ubuntu: `apt-get install -y chromium`; elsewhere install it "
-        "and set CHROMIUM to its path."
+        "These tests need Chromium. On Debian and Ubuntu: `apt-get install -y chromium`; elsewhere install "
+        "it and set CHROMIUM to its path."
     )
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import attrs
 
+from golem_nb.frames import OfferTable
+from golem_nb.rest.scan import Offer
 from golem_nb.ui.desk import Desk
+from golem_nb.ui.instances import Trail
 from golem_nb.ui.lanes import Lane
-from golem_nb.ui.sources import ErrorFact, JobFacts, RunningFact, SessionFacts
+from golem_nb.ui.sources import ClusterFacts, ErrorFact, InstanceFacts, JobFacts, RunningFact, SessionFacts
 
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>\x1b[31m\u202egnp.exe"
 
@@ -55,7 +58,7 @@ session = Source(
         network="local",
         subnet="public",
         daemon="http://127.0.0.1:7465",
-        budget=Decimal("0.06"),
+        budget=Decimal(1),
         settled=Decimal("0.1234"),
         accepted=Decimal("0.0821"),
         reserved=Decimal("0.05"),
@@ -118,3 +121,108 @@ def lanes() -> None:
             )
         )
     }
+
+
+def _instances() -> list[InstanceFacts]:
+    now = datetime.now(UTC)
+    states = ["running", "starting", "suspended", "unresponsive", "pending"]
+    names = ["sun-01", HOSTILE, "kiełbasa", "old-faithful", None]
+    return [
+        InstanceFacts(
+            id=f"{n}0000000-aaaa",
+            state=state,
+            provider=name,
+            provider_id=f"0x{n}",
+            address=f"192.168.0.{n + 2}" if name else None,
+            since=now - timedelta(seconds=30 * (n + 1)),
+            started=now - timedelta(seconds=60 * (n + 1)),
+            per_hour=Decimal("0.15") if name else None,
+            message="ready" if state == "running" else None,
+            url="http://127.0.0.1:8080/" if state == "running" else None,
+            output=HOSTILE + "\nline two",
+            error="ServiceLostError: the activity does not answer" if state == "unresponsive" else None,
+        )
+        for n, (state, name) in enumerate(zip(states, names, strict=True))
+    ]
+
+
+cluster = Source(
+    ClusterFacts(
+        name="cluster-1",
+        state="running",
+        service="WebService",
+        wanted=5,
+        instances=_instances(),
+        cost=Decimal("0.0234"),
+        budget_left=Decimal("0.7"),
+        instance_per_hour=Decimal("0.15"),
+        expires=datetime.now(UTC) + timedelta(hours=3),
+    )
+)
+
+
+def trails() -> None:
+    """States of the instances over time."""
+    ways = [
+        ["pending", "starting", "running"],
+        ["pending", "starting"],
+        ["pending", "starting", "running", "suspended"],
+        ["starting", "running", "unresponsive"],
+        ["pending"],
+    ]
+    now = time.time() * 1000
+    for instance, way in zip(cluster.now.instances, ways, strict=True):
+        trail = desk._instances._trails.setdefault(instance.id, Trail())
+        for index, state in enumerate(way):
+            trail.states.append((state, now - 120_000 + 30_000 * index))
+
+
+class Stall:
+    """A market with as many offers as wanted."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.table = OfferTable()
+        self.closed = False
+        self.add(number)
+
+    @property
+    def version(self) -> int:
+        return self.table.version
+
+    def frame(self) -> Any:
+        return self.table.frame()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def add(self, number: int, name: str = "provider") -> None:
+        for _ in range(number):
+            n = len(self.table)
+            threads = 1 + (n * 7) % 16
+            props = {
+                "golem.com.pricing.model": "linear",
+                "golem.com.pricing.model.linear.coeffs": [
+                    1e-6 * (1 + (n * 13) % 29),
+                    2e-5 * (1 + (n * 31) % 17 / 8),
+                    1e-4,
+                ],
+                "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
+                "golem.node.id.name": HOSTILE if n == 3 else f"{name}-{n}",
+                "golem.node.debug.subnet": "public",
+                "golem.inf.cpu.threads": threads,
+                "golem.inf.cpu.cores": max(threads // 2, 1),
+                "golem.inf.mem.gib": 2.0 * (1 + n % 16),
+                "golem.inf.storage.gib": 10.0 * (1 + n % 9),
+                "golem.runtime.name": "vm" if n % 5 else "wasmtime",
+                "golem.runtime.capabilities": ["vpn", "inet"] if n % 3 else ["vpn"],
+            }
+            self.table.add(
+                Offer(
+                    id=f"offer-{n}",
+                    issuer=f"0x{n:040x}",
+                    props=props,
+                    constraints="",
+                    timestamp=datetime.now(UTC),
+                )
+            )
+        desk.mark()
