@@ -27,6 +27,7 @@ export function duration(value) {
     [1, "s"],
   ];
   let rest = Math.round(value);
+  /** @type {string[]} */
   const parts = [];
   let first = -1;
   units.forEach(([size, name], index) => {

@@ -12,6 +12,7 @@ export const SILENCE = 16_000;
  * @returns {State}
  */
 export function patched(state, patch) {
+  /** @type {State} */
   const next = { ...state, ...patch.set, version: patch.version };
   for (const [table, rows] of Object.entries(patch.merge ?? {})) next[table] = { ...next[table], ...rows };
   for (const [table, ids] of Object.entries(patch.drop ?? {})) {

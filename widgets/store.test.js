@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { patched, storeOf } from "./store.js";
+
+/** A model as anywidget gives one, without a kernel behind it. */
+function model(state) {
+  const values = { state };
+  const listeners = {};
+  const sent = [];
+  return {
+    sent,
+    get: (key) => values[key],
+    set(key, value) {
+      values[key] = value;
+    },
+    on(event, callback) {
+      (listeners[event] ??= []).push(callback);
+    },
+    off() {},
+    send: (content) => sent.push(content),
+    receive(message) {
+      for (const callback of listeners["msg:custom"] ?? []) callback(message, []);
+    },
+  };
+}
+
+test("a patch changes values and rows, and leaves the old state alone", () => {
+  const before = { version: 3, name: "a", rows: { x: 1, y: 2 }, other: { z: 1 } };
+  const after = patched(before, {
+    base: 3,
+    version: 4,
+    set: { name: "b" },
+    merge: { rows: { x: 5 } },
+    drop: { rows: ["y"] },
+  });
+  assert.deepEqual(after, { version: 4, name: "b", rows: { x: 5 }, other: { z: 1 } });
+  assert.deepEqual(before.rows, { x: 1, y: 2 });
+});
+
+test("patches are applied in order; a gap is asked about", () => {
+  const one = model({ version: 0, now: Date.now(), n: 0 });
+  const store = storeOf(one);
+  one.receive({ kind: "patch", base: 0, version: 1, set: { n: 1 } });
+  assert.equal(store.state().n, 1);
+  one.receive({ kind: "patch", base: 4, version: 5, set: { n: 5 } });
+  assert.equal(store.state().n, 1);
+  assert.deepEqual(one.sent, [{ kind: "hello" }]);
+  one.receive({ kind: "patch", base: 5, version: 6, set: { n: 6 } });
+  assert.equal(one.sent.length, 1, "it is asked once a second at most");
+  one.receive({ kind: "full", state: { version: 6, n: 6 } });
+  assert.equal(store.state().n, 6);
+});
+
+test("a second view does not apply a patch again", () => {
+  const one = model({ version: 0, now: Date.now(), rows: {} });
+  storeOf(one);
+  storeOf({ ...one });
+  one.receive({ kind: "patch", base: 0, version: 1, merge: { rows: { a: 1 } } });
+  assert.deepEqual(one.get("state").rows, { a: 1 });
+  assert.deepEqual(one.sent, []);
+});
