@@ -269,8 +269,11 @@ class Core:
             return
         self._stopping = True
         engine = self.golem._running()
-        jobs = list(engine._jobs)
-        ending = [job.agreements.terminate_all(CANCELLED) for job in jobs]
+        ending = []
+        for job in list(engine._jobs):
+            # makes no more agreements; that its activities are ended in good order would take too long
+            job.stop(JobCancelledError("the process has ended"))
+            ending.append(job.agreements.terminate_all(CANCELLED))
         await asyncio.gather(*ending, engine.budget.close(), return_exceptions=True)
 
     async def take_payments(self) -> None:

@@ -1,0 +1,308 @@
+"""Sessions: begun, found again, looked at, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from golem_nb import Session
+from golem_nb.engine.errors import InsufficientFundsError
+from golem_nb.rest import Configuration, Market, Payment
+from golem_nb.session.errors import (
+    DeadlockError,
+    SessionChangedError,
+    SessionClosedError,
+    SessionError,
+)
+
+if TYPE_CHECKING:
+    from golem_nb.localnet import LocalNetwork
+
+
+async def left_at(network: LocalNetwork) -> tuple[int, int]:
+    """Count the reservations and the agreements in force at the requestor's daemon."""
+    async with Configuration(network.api_config) as configuration:
+        allocations = await Payment(configuration.payment()).allocations()
+        agreements = await Market(configuration.market()).agreements(state="Approved")
+    return len(allocations), len(agreements)
+
+
+def test_the_same_call_gives_the_living_session(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    session = Session(budget=1, network=network, name="again")
+    session.run("true", payload=alpine).result(60)
+    again = Session(budget="1", network=network, name="again")
+    assert again is session
+    assert again.money.spent > 0
+    assert Session.living("again") is session
+    with pytest.raises(SessionChangedError, match=r"budget=2 \(it has 1\).*another `name`"):
+        Session(budget=2, network=network, name="again")
+    other = Session(budget=2, network=network, name="other")
+    assert other is not session
+    other.stop()
+    session.stop()
+    assert Session.find("again") is None
+    with pytest.raises(SessionClosedError, match="no session named"):
+        Session.living("again")
+    new = Session(budget=2, network=network, name="again")
+    assert new is not session
+    new.stop()
+
+
+def test_stopping_pays_releases_and_bills(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    before = asyncio.run(left_at(network))
+    session = Session(budget=1, network=network, name="bill")
+    session.run("echo {}", range(6), payload=alpine).result(60)
+    running = session.run("sleep 60", payload=alpine)
+    bill = session.stop()
+    assert running.state == "cancelled"
+    assert "ended with its session" in str(running.error)
+    assert bill.accepted > 0
+    assert bill.released == 1 - bill.accepted
+    assert sum(line.unpaid for line in bill.lines) == 0
+    assert sum((line.accepted for line in bill.lines), Decimal(0)) == bill.accepted
+    assert repr(bill) in str(bill) or repr(bill)[1:-1] in str(bill)
+    assert asyncio.run(left_at(network)) == before
+    assert session.stop() is bill
+    assert session.stopped
+    assert "stopped" in repr(session)
+    # what was there to be seen still is
+    assert len(session.costs) > 0
+    assert float(session.costs["accepted"].sum()) == pytest.approx(float(bill.accepted))
+    for use in (lambda: session.run("true", payload=alpine), lambda: session.offers()):
+        with pytest.raises(SessionClosedError, match="make a new one"):
+            use()
+
+
+def test_a_named_network_is_that_of_the_daemon_in_the_environment(
+    on_network: LocalNetwork, data_dir: Path, alpine: Any
+) -> None:
+    """The same code runs on a network that was named: here the test network of the local daemon."""
+    session = Session(budget=1, network="hoodi", name="named")
+    assert session.run("echo {}", ["a"], payload=alpine).result(60) == ["a\n"]
+    assert session.facts().network == "hoodi"
+    assert session.facts().daemon == on_network.api_config.api_url
+    session.stop()
+
+
+def test_what_cannot_be_begun_is_an_error_of_the_call(network: LocalNetwork, data_dir: Path) -> None:
+    with pytest.raises(InsufficientFundsError, match="smaller `budget`"):
+        Session(budget=10**9, network=network, name="rich")
+    assert Session.find("rich") is None
+    session = Session(budget=1, network=network, name="rich")
+    session.stop()
+
+
+def test_a_network_without_an_account_is_an_error_of_the_call(
+    on_network: LocalNetwork, data_dir: Path
+) -> None:
+    from golem_nb import NoPaymentAccountError
+
+    with pytest.raises(NoPaymentAccountError, match="payment init"):
+        Session(budget=1, network="sepolia", name="no account")
+
+
+def test_a_daemon_that_is_not_there_is_an_error_of_the_call(
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    from golem_nb.rest.errors import DaemonUnreachableError
+
+    monkeypatch.setenv("YAGNA_APPKEY", "some-key")
+    monkeypatch.setenv("YAGNA_API_URL", "http://127.0.0.1:9")
+    with pytest.raises(DaemonUnreachableError) as caught:
+        Session(budget=1, network="hoodi", name="no daemon")
+    assert "some-key" not in str(caught.value)
+
+
+def test_the_market_can_be_looked_at(session: Session, alpine: Any) -> None:
+    offers = session.offers()
+    assert len(offers) == 3
+    assert offers["score"].is_monotonic_decreasing
+    assert {"provider", "threads", "memory", "price_hour", "runtime", "seen"} <= set(offers.columns)
+    assert len(session.offers(alpine)) == 3
+    assert asyncio.run(session.aio.offers(seconds=3)).shape[0] == 3
+
+
+def test_an_estimate_needs_offers(session: Session) -> None:
+    from golem_nb import vm
+
+    huge = vm.repo(image_tag="golem/alpine:latest", min_mem_gib=4000)
+    with pytest.raises(SessionError, match="No provider"):
+        session.estimate(huge, tasks=1, seconds=1)
+    with pytest.raises(ValueError, match="must be positive"):
+        session.estimate(huge, tasks=0, seconds=1)
+
+
+def test_providers_and_prices_can_be_restricted(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    session = Session(budget=1, network=network, name="picky", providers=["birch"])
+    job = session.run("echo {}", range(3), payload=alpine)
+    job.result(60)
+    assert {item.provider for item in job.items} == {"birch"}
+    offers = session.offers().set_index("provider")["score"]
+    assert offers["birch"] > 0 > offers["amber"]
+    session.stop()
+    session = Session(budget=1, network=network, name="thrifty", max_price="0.3")
+    job = session.run("echo {}", range(3), payload=alpine)
+    job.result(60)
+    assert {item.provider for item in job.items} == {"amber"}
+    session.stop()
+
+
+def test_frames_remember_what_was_done(session: Session, alpine: Any) -> None:
+    job = session.run("echo {}", range(3), payload=alpine)
+    job.result(60)
+    tasks = session.tasks
+    assert (tasks["job"] == job.id).sum() == 3
+    assert "AgreementConfirmed" in set(session.events["event"])
+    assert (session.agreements["job"] == job.id).any()
+    assert (session.activities["job"] == job.id).any()
+    assert session.services.empty
+    assert (session.costs["job"] == job.id).any()
+    assert len(session.history().sessions) == 1
+
+
+def test_faces_are_well_formed_escaped_and_deterministic(session: Session, alpine: Any) -> None:
+    job = session.run("echo '<b>&'", payload=alpine)
+    job.result(60)
+    for thing in (session, job):
+        ET.fromstring(thing._repr_html_())
+        assert repr(thing) == repr(thing)
+        assert "\n" not in repr(thing)
+    assert "<b>" not in job._repr_html_()
+    assert session._core.daemon.api_config.app_key not in session._repr_html_() + repr(session)
+    assert session.jobs._ipython_key_completions_() == list(session.jobs)
+    assert job.id in repr(session.jobs)
+
+
+def test_a_synchronous_call_in_the_engines_thread_raises(session: Session, alpine: Any) -> None:
+    async def worker(context: Any, tasks: Any) -> Any:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/true")
+            yield script
+            try:
+                session.offers()
+            except DeadlockError as error:
+                task.accept_result(str(error))
+
+    (said,) = session.execute_tasks(worker, [1], alpine).result(60)
+    assert "await" in said
+
+
+def test_the_documented_worker(session: Session, alpine: Any) -> None:
+    from golem_nb import Task
+
+    async def worker(context: Any, tasks: Any) -> Any:
+        async for task in tasks:
+            script = context.new_script()
+            result = script.run("/bin/sh", "-c", f"echo {task.data}")
+            yield script
+            task.accept_result((await result).stdout)
+
+    job = session.execute_tasks(worker, [Task("a"), "b"], payload=alpine)
+    assert job.result(60) == ["a\n", "b\n"]
+    assert job.progress.done == 2
+    assert len(job.frame) == 2
+    assert {task.data for task in job} == {"a", "b"}
+    assert job.title == "worker"
+
+    async def some() -> Any:
+        for name in "cd":
+            yield name
+
+    assert session.execute_tasks(worker, some(), alpine).result(60) == ["c\n", "d\n"]
+
+
+def test_a_worker_that_fails_and_a_job_that_is_cancelled(session: Session, alpine: Any) -> None:
+    from golem_nb.engine.errors import TasksFailedError
+
+    async def worker(context: Any, tasks: Any) -> Any:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/sh", "-c", f"sleep {task.data}" if task.data else "exit 1")
+            yield script
+            task.accept_result()
+
+    job = session.execute_tasks(worker, [0], alpine)
+    with pytest.raises(TasksFailedError):
+        job.result(90)
+    assert list(job.errors) == [0]
+    job = session.execute_tasks(worker, [60], alpine)
+    assert not job.wait(2)
+    job.cancel()
+    assert job.wait(10)
+    assert job.state == "cancelled"
+
+
+async def test_a_session_as_an_async_context_manager(
+    network: LocalNetwork, data_dir: Path, alpine: Any
+) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    before = await left_at(network)
+    async with Session(budget=1, network=network, name="async") as session:
+        await session.aio.ready()
+        assert await session.run("echo {}", ["a"], payload=alpine) == ["a\n"]
+        assert (await session.aio.estimate(alpine, tasks=1, seconds=1)).tasks == 1
+    ticking.cancel()
+    assert session.stopped
+    assert ticks > 20  # this loop was never blocked
+    assert all(now <= then for now, then in zip(await left_at(network), before, strict=True))
+
+
+def test_a_session_as_a_context_manager(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    with Session(budget=1, network=network, name="with") as session:
+        assert session.run("echo {}", ["a"], payload=alpine).result(60) == ["a\n"]
+    assert session.stopped
+    assert not [thread for thread in threading.enumerate() if thread.name == "golem-session-with"]
+
+
+SCRIPT = """
+from golem_nb import Session, vm
+session = Session(budget=1, network="hoodi")
+job = session.run("sleep {}", [60, 60, 0], payload=vm.repo(image_tag="golem/alpine:latest"))
+for item in job:
+    break
+print("first", flush=True)
+"""
+
+
+def test_a_script_that_forgets_to_stop_ends_its_agreements(on_network: LocalNetwork, data_dir: Path) -> None:
+    before = asyncio.run(left_at(on_network))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "first\n"
+    started = time.monotonic()
+    assert process.wait(20) == 0
+    assert time.monotonic() - started < 3
+    deadline = time.monotonic() + 5
+    while asyncio.run(left_at(on_network)) != before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert asyncio.run(left_at(on_network)) == before
+    assert process.communicate()[1] == ""
+
+
+def test_a_network_for_clusters(session: Session) -> None:
+    network = session.create_network("192.168.77.0/24")
+    assert network.owner_ip == "192.168.77.1"
+    assert "192.168.77.0" in repr(network)
+    network.remove()
+    with pytest.raises(TypeError, match="did you mean 'owner_ip'"):
+        session.create_network("192.168.77.0/24", owner_id="x")  # type: ignore[call-arg]
