@@ -284,7 +284,8 @@ class LocalNetwork:
         tag
             The name under which the registry knows it from now on.
         rootfs
-            The folder that a provider's commands find as their `/`, read-only.
+            The folder that a provider's commands find as their `/`, read-only. What is in its `golem` is
+            seen beside the activity's own `/golem/input`, `output`, `work` and `resource`.
         """
         folder = Path(rootfs).absolute()  # noqa: ASYNC240 - looks at the working directory only
         return str(await self._control("add_image", tag=tag, folder=str(folder)))

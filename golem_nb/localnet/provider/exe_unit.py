@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -499,7 +500,7 @@ class ExeUnit:
 
 def _volumes(value: Any) -> list[str]:
     """Read the paths of `deploy`'s volumes: a list, or a map whose values say what is mounted there."""
-    paths = [os.path.normpath(str(path)) for path in value or ()]
+    paths = [os.path.normpath(re.sub("^/+", "/", str(path))) for path in value or ()]
     for path in paths:
         if (
             not path.startswith("/")
@@ -507,11 +508,7 @@ def _volumes(value: Any) -> list[str]:
             or path.split("/")[1] in ("dev", "etc", "proc", "sys", "usr")
         ):
             raise _CommandError(f"Local service error: {path} cannot be a volume")
-    return (
-        [str(parent) for path in paths for parent in (*reversed(Path(path).parents), Path(path))][1:]
-        if paths
-        else []
-    )
+    return paths
 
 
 def _size_of(folder: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import os
 import time
 from decimal import Decimal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from golem_nb.localnet import LocalNetwork
 from golem_nb.localnet.provider.pricing import LinearPricing
 from golem_nb.rest.activity import Activity
 from golem_nb.rest.errors import ApiError, RequestTimeoutError
@@ -176,6 +178,25 @@ async def test_environment_volumes_and_hosts_of_deploy(requestor, sh) -> None:
     second = await requestor.activities.new_activity(agreement.id)
     refused = (await requestor.run(second, {"deploy": {"volumes": ["/usr"]}}))[0]
     assert refused.message == "Local service error: /usr cannot be a volume"
+    await requestor.end(agreement)
+
+
+async def test_a_registered_folder_with_a_program_in_its_golem(
+    requestor, solo_network: LocalNetwork, rootfs: Path
+) -> None:
+    sha3 = await solo_network.add_image("me/service:latest", rootfs)
+    package = f"hash:sha3:{sha3}:{solo_network.registry_url}/image"
+    agreement = await requestor.agreement(**{"golem.srv.comp.task_package": package})
+    activity = await requestor.activities.new_activity(agreement.id)
+    run = {"entry_point": "/golem/run/service_ctl", "args": ["--start"], "capture": {"stdout": {"atEnd": {}}}}
+    deploy = {"volumes": ["/golem/state"]}
+    results = await requestor.run(activity, {"deploy": deploy}, {"start": {}}, {"run": run})
+    assert results[-1].stdout == "service --start\n", results
+    mounted = [volume["path"] for volume in json.loads(results[0].stdout)["vols"]]
+    assert mounted == ["/golem/input", "/golem/output", "/golem/work", "/golem/resource", "/golem/state"]
+    assert (await requestor.upload(activity, b"data", "/golem/state/file")).success
+    refused = await requestor.upload(activity, b"data", "/golem/run/file")
+    assert "Read-only file system" in (refused.message or "")
     await requestor.end(agreement)
 
 

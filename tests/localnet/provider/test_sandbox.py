@@ -313,6 +313,64 @@ async def test_rootfs_image(host: SandboxHost, tmp_path: Path, shell) -> None:
     await sandbox.close()
 
 
+async def test_an_image_s_own_golem_folder_is_seen_beside_the_activity_s(
+    host: SandboxHost, rootfs: Path, shell
+) -> None:
+    if not host.isolated:
+        pytest.skip("no namespaces here")
+    (rootfs / "golem/readme").write_text("about\n")
+    (rootfs / "golem/current").symlink_to("run")
+    (rootfs / "golem/work").mkdir()
+    (rootfs / "golem/work/hidden").touch()
+    sandbox = await host.create("golem", Image(sha3="3", kind=ImageKind.ROOTFS, rootfs=rootfs), Limits())
+    script = (
+        "/golem/run/service_ctl a; /golem/current/service_ctl b; read x < /golem/readme; echo $x /golem/*"
+    )
+    assert await shell(sandbox, script) == (
+        0,
+        "service a\nservice b\nabout "
+        "/golem/current /golem/input /golem/output /golem/readme /golem/resource /golem/run /golem/work\n",
+    )
+    assert await shell(
+        sandbox, "echo /golem/work/*; echo x > /golem/work/x; echo x > /golem/new && echo ok"
+    ) == (
+        0,
+        "/golem/work/*\nok\n",
+    )
+    code, text = await shell(sandbox, "echo x > /golem/run/x")
+    assert code != 0
+    assert "Read-only" in text
+    await sandbox.close()
+
+
+@pytest.mark.parametrize(
+    ("volumes", "seen"),
+    [
+        (["/golem/run"], "/golem/run/* /data/deep /data/file"),
+        (["/golem/run/state", "/data/deep"], "/golem/run/service_ctl /golem/run/state /data/deep /data/file"),
+        (["/data/deep/er", "/data"], "/golem/run/service_ctl /data/deep"),
+    ],
+)
+async def test_volumes_in_folders_of_an_image(
+    host: SandboxHost, rootfs: Path, shell, volumes: list[str], seen: str
+) -> None:
+    if not host.isolated:
+        pytest.skip("no namespaces here")
+    (rootfs / "data/deep").mkdir(parents=True)
+    (rootfs / "data/file").touch()
+    (rootfs / "data/deep/file").touch()
+    image = Image(sha3="4", kind=ImageKind.ROOTFS, rootfs=rootfs)
+    sandbox = await host.create("volumes", image, Limits(), folders=volumes)
+    assert await shell(sandbox, "echo /golem/run/* /data/*") == (0, f"{seen}\n")
+    for volume in volumes:
+        assert await shell(sandbox, f"echo x > {volume}/x && echo ok") == (0, "ok\n")
+    await sandbox.close()
+    # the next sandbox of the image has what the volumes have hidden
+    other = await host.create("none", image, Limits())
+    assert (await shell(other, "echo /data/deep/*")) == (0, "/data/deep/file\n")
+    await other.close()
+
+
 async def test_without_namespaces_there_is_a_clear_warning(tmp_path: Path, shell) -> None:
     host = SandboxHost(tmp_path / "plain", isolate=False)
     await host.start()

@@ -552,7 +552,7 @@ class SandboxHost:
         taps
             How many TAP devices it will be asked for.
         folders
-            Volumes: absolute paths that exist and can be written to.
+            Volumes: absolute paths that exist, are empty and can be written to.
         hosts
             Names and addresses for /etc/hosts.
         hostname
@@ -571,20 +571,20 @@ class SandboxHost:
         folder.mkdir(parents=True, exist_ok=True)
         if not self.isolated:
             return await self._create_plain(folder, layout, limits)
-        above = (str(place) for folder in folders for place in (*reversed(Path(folder).parents), folder))
-        dirs = list(dict.fromkeys((*layout.dirs, *(place for place in above if place != "/"))))
+        if folders:
+            layout = await asyncio.to_thread(layout.with_volumes, folders)
         files = dict(layout.files)
         if hosts and "/etc/hosts" in files:
             files["/etc/hosts"] += "".join(f"{address} {name}\n" for name, address in hosts.items())
         spec = {
             "isolate": True,
             "root": f"{folder}/root",
-            "dirs": dirs,
+            "dirs": layout.dirs,
             "links": layout.links,
             "files": files,
             "hostname": hostname,
             "modes": layout.modes,
-            "owned": [*dirs, *files, *(path for _, path in layout.links)],
+            "owned": [*layout.dirs, *files, *(path for _, path in layout.links)],
             "binds": layout.binds,
             "devices": layout.devices,
             "uid": self.uid,

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ _DIRS: Final = (
     "/var", "/var/cache", "/var/lib", "/var/log", "/var/tmp",  # noqa: S108
 )  # fmt: skip
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
-#: Not taken from an image's folder: the sandbox has its own.
+#: Not taken from an image's folder: the sandbox has its own. (Of /golem only `FOLDERS` are its own.)
 _OWN: Final = frozenset(("dev", "golem", "proc", "run", "sys", "tmp"))
 
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -80,6 +81,30 @@ class Layout:
     devices: tuple[tuple[str, str], ...]
     path: str
     environment: dict[str, str]
+
+    def with_volumes(self, volumes: Sequence[str]) -> Layout:
+        """Make room for volumes: folders of the sandbox's own, which hide what the image has there.
+
+        Where one is inside a folder that is mounted read-only, that folder's entries are mounted instead.
+
+        Raises
+        ------
+        ImageError
+            A folder of the image cannot be read.
+        """
+        dirs, links, binds, files = list(self.dirs), list(self.links), list(self.binds), dict(self.files)
+        for volume in volumes:
+            while above := [bind for bind in binds if bind[1] != volume and _within(volume, bind[1])]:
+                for source, target in above:
+                    binds.remove((source, target))
+                    _bind_folder(Path(source), target, (), dirs, links, binds, files)
+            binds = [bind for bind in binds if not _within(bind[1], volume)]
+            links = [link for link in links if not _within(link[1], volume)]
+            files = {path: text for path, text in files.items() if not _within(path, volume)}
+            _add_parents(volume, dirs, as_folder=True)
+        return attrs.evolve(
+            self, dirs=tuple(dict.fromkeys(dirs)), links=tuple(links), binds=tuple(binds), files=files
+        )
 
 
 def sandbox_user() -> tuple[int | None, int]:
@@ -126,7 +151,10 @@ def make_layout(image: Image) -> Layout:
         assert image.rootfs is not None
         dirs = [d for d in dirs if d in ("", "/dev/pts", "/dev/shm") or d.split("/")[1] in _OWN]  # noqa: S108
         links = [link for link in links if link[1].startswith("/dev/")]
-        _bind_folder(image.rootfs, dirs, links, binds, files)
+        _bind_folder(image.rootfs, "", _OWN, dirs, links, binds, files)
+        golem = image.rootfs / "golem"
+        if golem.is_dir() and not golem.is_symlink():
+            _bind_folder(golem, "/golem", FOLDERS, dirs, links, binds, files)
     else:
         _bind_userland(dirs, links, binds, files)
     if image.kind is ImageKind.PYTHON:
@@ -211,19 +239,22 @@ def _accounts(path: str) -> str:
 
 def _bind_folder(
     folder: Path,
+    at: str,
+    without: Collection[str],
     dirs: list[str],
     links: list[tuple[str, str]],
     binds: list[tuple[str, str]],
     files: dict[str, str],
 ) -> None:
+    """Mount the entries of a folder at another."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise ImageError(f"the image's folder {folder} cannot be read: {error}") from error
     for entry in entries:
-        if entry.name in _OWN:
+        if entry.name in without:
             continue
-        target = f"/{entry.name}"
+        target = f"{at}/{entry.name}"
         if entry.is_symlink():
             links.append((str(Path(entry.path).readlink()), target))
             continue
