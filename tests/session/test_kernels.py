@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -333,7 +334,7 @@ def test_the_environment_alone_spends_nothing(kernel: Kernel) -> None:
     kernel.must("session.stop()", timeout=60)
 
 
-# -- other versions of the kernel and of Python ---------------------------------------------------------------
+# -- other versions of the kernel and of Python --------------------------------------------------------------
 
 ROOT = Path(__file__).parents[2]
 
@@ -382,23 +383,32 @@ def test_interrupts_in_older_kernels(
         kernel.must("session.stop()", timeout=60)
 
 
-def _works(python: Path) -> bool:
-    code = "import sys, numpy, cloudpickle, ipykernel, golem_nb; print(sys.version_info[:2])"
+def _runs(python: Path, code: str) -> bool:
+    """Whether an interpreter runs some code, and is of another version that the package supports."""
+    code = f"import sys; {code}; print(*sys.version_info[:2])"
     answer = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    return answer.returncode == 0 and answer.stdout.strip() != str(sys.version_info[:2])
+    if answer.returncode:
+        return False
+    version = tuple(map(int, answer.stdout.split()))
+    return version >= (3, 11) and version != sys.version_info[:2]
 
 
 @pytest.fixture(scope="module")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a virtual environment with another version of Python: one of nox, or a new one."""
     for python in sorted(ROOT.glob(".nox/versions-*/bin/python")):
-        if _works(python):
+        if _runs(python, "import numpy, cloudpickle, ipykernel, golem_nb"):
             return python
+    # a pyenv has interpreters that are not on PATH, and shims on PATH that do not run
+    known = [Path(entry) for entry in map(shutil.which, ("python3.11", "python3.12", "python3.13")) if entry]
+    known += sorted(Path.home().glob(".pyenv/versions/*/bin/python3"))
+    base = next((python for python in known if _runs(python, "import venv")), None)
+    if base is None:
+        pytest.skip("there is no other Python")
     folder = tmp_path_factory.mktemp("other") / "venv"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    version = "3.13" if sys.version_info[:2] == (3, 12) else "3.12"
     for command in (
-        ["uv", "venv", "--quiet", "--python", version, "--no-python-downloads", str(folder)],
+        ["uv", "venv", "--quiet", "--python", str(base), str(folder)],
         ["uv", "pip", "install", "--quiet", "--python", str(folder / "bin/python"), str(ROOT), "ipykernel"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
