@@ -1,4 +1,4 @@
-"""A complete Golem network on this machine: real daemons, a development chain, providers that run commands."""
+"""A complete Golem network on this machine: real daemons, a development chain, working providers."""
 
 from __future__ import annotations
 

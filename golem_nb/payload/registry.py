@@ -24,8 +24,8 @@ DEFAULT_REPOSITORY_URL = "https://registry.golem.network"
 #: Names another registry in the place of the default one.
 REGISTRY_VARIABLE = "GOLEM_REGISTRY_URL"
 
-#: The registry of the network that a package is being looked up for, where it has one of its own. Packages are
-#: described before it is known where they will run.
+#: The registry of the network that a package is being looked up for, where it has one of its own. Packages
+#: are described before it is known where they will run.
 NETWORK_REGISTRY: ContextVar[str | None] = ContextVar("NETWORK_REGISTRY", default=None)
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
