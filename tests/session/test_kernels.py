@@ -333,6 +333,7 @@ def test_the_environment_alone_spends_nothing(kernel: Kernel) -> None:
     assert os.environ["YAGNA_APPKEY"] not in reply.html + reply.text
     kernel.must("session.stop()", timeout=60)
 
+
 # -- other versions of the kernel and of Python ----------------------------------------------------
 # -- other versions of the kernel and of Python --------------------------------------------------------------
 
