@@ -24,8 +24,9 @@ from golem_nb.ledger.journal import SessionJournal
 from golem_nb.rest import Configuration, Identity
 from golem_nb.services import Service
 
-MOMENT, ACTION = sys.argv[2:4]
-SECONDS = sys.argv[4] if len(sys.argv) > 4 else "0.1"
+# also imported by the tests, for the service: then there are no arguments
+MOMENT, ACTION = sys.argv[2:4] if __name__ == "__main__" else ("never", "")
+SECONDS = sys.argv[4] if __name__ == "__main__" and len(sys.argv) > 4 else "0.1"
 
 
 class DyingJournal:
