@@ -168,8 +168,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
         )
 
     def _panel(self) -> Panel:
-        panel: Panel = self._core.desk.cluster(self)  # type: ignore[attr-defined,unused-ignore]
-        return panel
+        return self._core.desk.cluster(self)
 
     def _snapshot(self) -> str:
         return cluster_html(self.facts())

@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
-from golem_nb.events import AgreementConfirmed, AgreementRejected, Event, JobFinished, JobStarted
+from golem_nb.events import AgreementRejected, AgreementTerminated, Event, JobFinished, JobStarted
 from golem_nb.log import get_logger
 from golem_nb.rest.errors import ApiError
+from golem_nb.rest.ids import AgreementId
 from golem_nb.session.errors import DoesNotFitError, LimitReachedError
 from golem_nb.session.meter import Meter, first_costs
 from golem_nb.strategy import SCORE_REJECTED, WrappingMarketStrategy
@@ -73,7 +74,7 @@ class Limits:
         self._warn = warn
         self._jobs: dict[str, Job] = {}
         self._prices: OrderedDict[str, LinearPrice] = OrderedDict()
-        #: Agreements that are being made: what they may cost at first.
+        #: Agreements that are being made, or in force: what they may cost at first.
         self._pending: dict[str, Decimal] = {}
         #: The cheapest offer that did not fit, GLM.
         self._refused: Decimal | None = None
@@ -86,7 +87,15 @@ class Limits:
     def left(self) -> Decimal:
         """What is neither accepted nor reserved, GLM."""
         money = self._meter.total()
-        return self.budget - money.accepted - money.reserved - sum(self._pending.values(), ZERO)
+        return self.budget - money.accepted - money.reserved - self._set_aside()
+
+    def _set_aside(self) -> Decimal:
+        """What agreements in force may still cost in their first minute, beyond what is reserved for them."""
+        amount = ZERO
+        for agreement_id, needed in list(self._pending.items()):
+            money = self._meter.of_agreement(AgreementId(agreement_id))
+            amount += max(ZERO, needed - money.accepted - money.reserved)
+        return amount
 
     def fits(self, offer: OfferProposal) -> bool:
         """Whether an agreement on an offer could be paid for; remembers its price."""
@@ -138,7 +147,7 @@ class Limits:
                 self._jobs[event.job.id] = event.job
             case JobFinished():
                 self._jobs.pop(event.job.id, None)
-            case AgreementConfirmed() | AgreementRejected():
+            case AgreementTerminated() | AgreementRejected():
                 self.withdrawn(event.agreement.id)
         self._changed.set()
 
@@ -198,9 +207,11 @@ class Limits:
     def _look_for_starvation(self) -> None:
         """End what waits for an agreement that cannot be paid for, unless money may become free."""
         refused, self._refused = self._refused, None
-        if refused is None or refused <= self.left or next(self._meter.running(), None) is not None:
+        if refused is None or refused <= self.left:
             return
-        if self._pending:
+        if self._pending or next(self._meter.running(), None) is not None:
+            # what is in force may end, and leave enough for another one
+            self._refused = refused
             return
         error = LimitReachedError(
             f"No provider fits into what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} "

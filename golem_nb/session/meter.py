@@ -95,6 +95,12 @@ class Meter:
                 money += self._account(account)
         return money
 
+    def of_agreement(self, agreement_id: AgreementId) -> Money:
+        """One agreement."""
+        payments = self._payments
+        known = any(agreement_id in agreements for agreements in list(self._jobs.values()))
+        return self._account(payments.account(agreement_id)) if known and payments is not None else Money()
+
     def running(self) -> Iterator[ActivityAccount]:
         """Give the activities that cost something now."""
         for account in self.accounts():

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from golem_nb.events import Event
 from golem_nb.frames import OfferTable
 from golem_nb.log import get_logger
 from golem_nb.payload import vm
@@ -607,7 +608,7 @@ class Session:
             The market explorer.
         """
         watch = MarketWatch(self._core, payload, self._core.touched)
-        return self._core.desk.market(watch)  # type: ignore[attr-defined,unused-ignore]
+        return self._core.desk.market(watch)
 
     @named
     def estimate(
@@ -642,6 +643,23 @@ class Session:
         <Estimate: 0.1500 GLM, from 0.0600 to 3.2000, for 100 tasks of 30 s on 3 of 3 providers>
         """
         return self._wait(self._estimate(payload, tasks, seconds, max_workers))
+
+    def add_event_consumer(
+        self,
+        event_consumer: Callable[[Any], Any],
+        event_classes_or_names: Iterable[type[Event] | str] = (Event,),
+    ) -> None:
+        """Let another consumer have events, as `Golem.add_event_consumer` does.
+
+        Parameters
+        ----------
+        event_consumer
+            Called with each event, in the engine's thread.
+        event_classes_or_names
+            Classes of the events that it wants, or their names in `golem_nb.events`.
+        """
+        classes = tuple(event_classes_or_names)
+        self._wait(self._add_event_consumer(event_consumer, classes))
 
     # -- what was done ------------------------------------------------------------------------------------
 
@@ -736,6 +754,12 @@ class Session:
         return AsyncFace(self)
 
     # -- in the engine's thread ---------------------------------------------------------------------------
+
+    async def _add_event_consumer(
+        self, consumer: Callable[[Any], Any], classes: Sequence[type[Event] | str]
+    ) -> None:
+        await self._core.ready()
+        await self._core.golem.add_event_consumer(consumer, classes)
 
     async def _offers(self, payload: Payload | Awaitable[Payload] | None, seconds: float) -> OfferTable:
         core = self._core

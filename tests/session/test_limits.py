@@ -1,0 +1,195 @@
+"""Budgets, limits and estimates, on networks of providers that ask for too much."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golem_nb import Session
+from golem_nb.localnet import LocalNetwork, Misbehaviour, ProviderSpec
+from golem_nb.services import Service
+from golem_nb.session.errors import LimitReachedError
+
+pytestmark = pytest.mark.localnet
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """Providers of different prices and manners; tests choose among them by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path_factory.mktemp("market")))
+        second = {"price_per_cpu_second": 0, "cpu_threads": 1}
+        specs = [
+            ProviderSpec(name="cheap", price_per_second="0.0001", **second),
+            ProviderSpec(name="middle", price_per_second="0.0005", price_per_cpu_second="0.0002"),
+            ProviderSpec(
+                name="dear", price_per_second="0.002", start_price="0.01", price_per_cpu_second="0.001"
+            ),
+            ProviderSpec(name="quick", price_per_second="0.01", **second),
+            ProviderSpec(
+                name="greedy",
+                price_per_second="0.0005",
+                debit_note_interval=1,
+                misbehaviours=(Misbehaviour(kind="overcharge", factor=3),),
+                **second,
+            ),
+            ProviderSpec(
+                name="flooding",
+                price_per_second="0.0005",
+                misbehaviours=(Misbehaviour(kind="too-many-debit-notes", interval=0.1),),
+                **second,
+            ),
+        ]
+        with LocalNetwork(providers=specs) as network:
+            yield network
+
+
+Begin = Callable[..., Session]
+
+
+@pytest.fixture
+def begin(market: LocalNetwork, data_dir: Path, tmp_path: Path) -> Iterator[Begin]:
+    """Begins sessions on the market, and stops them."""
+    sessions: list[Session] = []
+
+    def begin(budget: Any, *providers: str, **options: Any) -> Session:
+        session = Session(
+            budget=budget,
+            network=market,
+            providers=providers,
+            name=f"{tmp_path.name}-{len(sessions)}",
+            **options,
+        )
+        sessions.append(session)
+        # what is known at each event is noted in the engine's thread, between that event and the next
+        session.log = []  # type: ignore[attr-defined]
+
+        def note(event: Any) -> None:
+            session.log.append((type(event).__name__, session.money))  # type: ignore[attr-defined]
+
+        session.add_event_consumer(note)
+        return session
+
+    yield begin
+    for session in sessions:
+        session.stop(wait_for_payments=False)
+
+
+def never_exceeded(session: Session) -> bool:
+    log: list[tuple[str, Any]] = session.log  # type: ignore[attr-defined]
+    assert len(log) > 10
+    return all(money.accepted + money.reserved <= session.budget for _, money in log)
+
+
+@pytest.fixture
+def short_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agreements need to be covered for less time than a minute, so that tests need not take one."""
+    monkeypatch.setattr("golem_nb.session.meter.MINIMUM_RUN", timedelta(seconds=5))
+
+
+@pytest.mark.usefixtures("short_first_run")
+def test_work_is_ended_before_the_budget_is_exceeded(begin: Begin, alpine: Any) -> None:
+    session = begin("0.2", "quick")  # lasts for less than 20 s
+    job = session.run("sleep {}", ["0", "0", "200"], payload=alpine, max_workers=1)
+    with pytest.raises(LimitReachedError, match=r"budget of 0\.2 GLM is used up"):
+        job.result(100)
+    assert [item.state for item in job.items] == ["done", "done", "cancelled"]
+    assert job.progress.seconds > 8
+    assert any("of the session's budget" in warning for warning in session.warnings)
+    assert session.facts().problem is not None
+    bill = session.stop()
+    assert 0 < bill.accepted <= Decimal("0.2")
+    assert never_exceeded(session)
+
+
+def test_a_job_has_a_limit_of_its_own(begin: Begin, alpine: Any) -> None:
+    session = begin(5, "quick")
+    job = session.run("sleep {}", ["0", "100"], payload=alpine, max_workers=1, max_cost="0.15")
+    other = session.run("sleep 12; echo done", payload=alpine)
+    with pytest.raises(LimitReachedError, match=r"`max_cost` of 0\.15 GLM"):
+        job.result(60)
+    assert job.values == ["", None]
+    assert job.money.accepted + job.money.reserved <= Decimal("0.15") * Decimal("1.02")
+    assert any(f"max_cost` of run {job.id}" in warning for warning in session.warnings)
+    assert other.result(60) == ["done\n"]
+
+
+def test_no_agreement_is_made_that_cannot_be_paid_for(begin: Begin, alpine: Any) -> None:
+    session = begin("0.05", "dear")
+    job = session.run("true", payload=alpine)
+    with pytest.raises(LimitReachedError, match=r"No provider fits.*The cheapest one needs 0\.37"):
+        job.result(30)
+    assert "AgreementCreated" not in set(session.events["event"])
+    assert session.stop().accepted == 0
+
+
+def test_one_that_fits_is_found_among_those_that_do_not(begin: Begin, alpine: Any) -> None:
+    session = begin("0.05", "dear", "cheap")
+    job = session.run("echo {}", range(6), payload=alpine)
+    job.result(60)
+    assert {item.provider for item in job.items} == {"cheap"}
+
+
+def test_as_many_agreements_at_once_as_can_be_paid_for(begin: Begin, alpine: Any) -> None:
+    # each one sets 0.006 aside for its first minute
+    session = begin("0.014", "cheap")
+    job = session.run("sleep 2; echo {}", range(4), payload=alpine, max_workers=4)
+    job.result(60)
+    assert len(session.agreements) <= 2
+    assert never_exceeded(session)
+
+
+def test_a_provider_that_overcharges_gets_nothing_beyond_the_budget(begin: Begin, alpine: Any) -> None:
+    session = begin("0.1", "greedy", "cheap")
+    job = session.run("sleep 2; echo {}", range(6), payload=alpine, max_workers=3)
+    job.wait(90)
+    bill = session.stop()
+    assert bill.accepted <= Decimal("0.1")
+    assert never_exceeded(session)
+    assert "PaymentFailed" in set(session.events["event"])
+    # two seconds an activity are within what clocks may differ by
+    (greedy,) = (line for line in bill.lines if line.provider == "greedy")
+    assert greedy.accepted <= (Decimal(greedy.seconds) + 2 * greedy.agreements) * Decimal("0.000505")
+
+
+class Waiting(Service):
+    """Runs until it is stopped."""
+
+    @staticmethod
+    async def get_payload() -> Any:
+        from golem_nb import vm
+
+        return await vm.repo(image_tag="golem/alpine:latest")
+
+
+def test_a_provider_that_floods_debit_notes_gets_nothing_beyond_the_budget(begin: Begin) -> None:
+    session = begin("0.1", "flooding")
+    cluster = session.cluster(Waiting)
+    cluster.wait(30)
+    time.sleep(5)
+    received = (session.events["event"] == "DebitNoteReceived").sum()
+    assert received > 10
+    session.stop()
+    assert never_exceeded(session)
+
+
+@pytest.mark.parametrize(
+    "providers", [("cheap",), ("cheap", "middle"), ("middle", "dear")], ids=lambda names: "+".join(names)
+)
+def test_the_cost_of_a_job_lies_within_its_estimate(
+    begin: Begin, alpine: Any, providers: tuple[str, ...]
+) -> None:
+    session = begin(3, *providers)
+    estimate = session.estimate(alpine, tasks=6, seconds=2, max_workers=3)
+    assert estimate.low <= estimate.median <= estimate.high
+    assert estimate.offers == len(providers)
+    job = session.run("sleep 2", range(6), payload=alpine, max_workers=3)
+    job.result(90)
+    bill = session.stop()
+    assert estimate.low <= bill.accepted <= estimate.high, (estimate, bill)
