@@ -15,7 +15,7 @@ from golem_nb.engine.job import Job
 from golem_nb.executor import Task
 from golem_nb.executor.executor import MIN_EXPIRATION
 from golem_nb.ledger import FinishedItem
-from golem_nb.session.errors import ItemsFailedError, JobCancelledError, SessionError
+from golem_nb.session.errors import ItemsFailedError, SessionError
 from golem_nb.session.handle import Handle, Progress
 from golem_nb.session.item import Item, Outcome
 from golem_nb.session.lanes import HOPELESS, Lanes
@@ -69,7 +69,7 @@ class Batch(Handle[Item, list[Any]]):
     ) -> None:
         super().__init__(core, id, title)
         self.kind = work.kind
-        self._work = work
+        self._what = work
         self._payload = payload
         self._max_workers = max_workers
         self._timeout = timeout
@@ -80,7 +80,6 @@ class Batch(Handle[Item, list[Any]]):
         self._retries = 0
         self._failures: deque[ErrorFact] = deque(maxlen=20)
         self._job: Job | None = None
-        self._running: asyncio.Task[None] | None = None
         self._frame: tuple[int, Any] | None = None
 
     # -- what came of it ----------------------------------------------------------------------------------
@@ -178,23 +177,8 @@ class Batch(Handle[Item, list[Any]]):
 
     # -- in the engine's thread ---------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Compute the items that wait; everything that goes wrong becomes the error of the job."""
-        self._running = asyncio.current_task()
-        error: BaseException | None = None
-        try:
-            error = await self._compute([item for item in self._items if item.state == "waiting"])
-        except asyncio.CancelledError:
-            error = self._reason or JobCancelledError(f"{self._name} was ended with its session")
-        except Exception as failure:
-            error = failure
-        finally:
-            self._running = None
-        self._settle(error)
-
-    _reason: BaseException | None = None
-
-    async def _compute(self, items: Sequence[Item]) -> BaseException | None:
+    async def _work(self) -> BaseException | None:
+        items = [item for item in self._items if item.state == "waiting"]
         if not items:
             return None
         engine = await self._core.engine_for(self)
@@ -206,7 +190,7 @@ class Batch(Handle[Item, list[Any]]):
         self.engine_jobs.append(job.id)
         self._job = job
         number = min(self._max_workers, len(items))
-        engine.start_job(job, Lanes(job, self._work, queue, settling, number, self._timeout).run)
+        engine.start_job(job, Lanes(job, self._what, queue, settling, number, self._timeout).run)
         self._state = "running"
         self._core.touched()
         error = await job.over
@@ -230,27 +214,21 @@ class Batch(Handle[Item, list[Any]]):
     async def _write(self, finished: Sequence[tuple[Item, Outcome]]) -> None:
         await self._core.book.finished(self._id, [await _record(item, outcome) for item, outcome in finished])
 
-    def end_early(self, reason: BaseException) -> None:
-        """End it early; called in the engine's thread."""
-        self._reason = reason
-        if self._job is not None and not self._job.over.done():
+    def _interrupt(self, reason: BaseException) -> None:
+        if self._job is None:
+            super()._interrupt(reason)
+        else:
             self._job.stop(reason)
-        elif self._running is not None:
-            self._running.cancel()
 
     def _settle(self, error: BaseException | None) -> None:
-        error = self._reason or error
-        self._reason = self._job = None
+        self._job = None
         for item in self._items:
             if item.state in ("waiting", "running"):
                 item.turn("cancelled")
         errors = self.errors
         if error is None and errors:
             error = ItemsFailedError(self._name, sorted(errors.items()), len(self._items))
-        if error is None:
-            self._end("done", None)
-        else:
-            self._end("cancelled" if isinstance(error, JobCancelledError) else "failed", error)
+        super()._settle(error)
 
     def _outcome(self) -> list[Any]:
         if self._error is not None:

@@ -83,15 +83,16 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self.max_cost = max_cost
         self._cluster: Cluster[Any] | None = None
         self._histories: dict[str, _History] = {}
-        self._reason: BaseException | None = None
-        self._running: asyncio.Task[None] | None = None
 
     # -- what it is ---------------------------------------------------------------------------------------
 
     @property
     def instances(self) -> list[Any]:
         """All instances, those that have ended included."""
-        return [] if self._cluster is None else self._cluster.instances
+        if self._cluster is None:
+            return []
+        # one that was taken up again has the id of the one that was suspended, and its place
+        return list({instance.id: instance for instance in self._cluster.instances}.values())
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -246,23 +247,9 @@ class ClusterHandle(Handle[Any, list[Any]]):
 
     # -- in the engine's thread ---------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Run the cluster until it has ended; everything that goes wrong becomes the error of the job."""
-        self._running = asyncio.current_task()
-        error: BaseException | None = None
-        try:
-            cluster = await self._create()
-            error = await asyncio.shield(cluster._job.over)
-        except asyncio.CancelledError:
-            error = JobCancelledError(f"{self._name} was ended with its session")
-        except Exception as failure:
-            error = failure
-        self._running = None
-        error, self._reason = self._reason or error, None
-        if error is None:
-            self._end("done", None)
-        else:
-            self._end("cancelled" if isinstance(error, JobCancelledError) else "failed", error)
+    async def _work(self) -> BaseException | None:
+        cluster = await self._create()
+        return await asyncio.shield(cluster._job.over)
 
     async def _create(self) -> Cluster[Any]:
         await self._core.engine_for(self)
@@ -297,13 +284,11 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._core.touched()
         self._changed.give()
 
-    def end_early(self, reason: BaseException) -> None:
-        """End it early; called in the engine's thread."""
-        self._reason = reason
-        if self._cluster is not None:
+    def _interrupt(self, reason: BaseException) -> None:
+        if self._cluster is None:
+            super()._interrupt(reason)
+        else:
             self._core.own(self._cluster.terminate())
-        elif self._running is not None:
-            self._running.cancel()
 
     def _living(self) -> Cluster[Any]:
         if self._cluster is None or self.ended:
@@ -323,7 +308,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
 
     def _scale(self, wanted: int) -> None:
         cluster = self._living()
-        alive = [instance for instance in cluster.instances if instance.state.value in ALIVE]
+        alive = [instance for instance in self.instances if instance.state.value in ALIVE]
         if wanted > len(alive):
             cluster.spawn_instances(wanted - len(alive))
         for instance in alive[wanted:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,9 @@ class Handle(ABC, Generic[E, R]):
         self._changed = Signal()
         self._begun = monotonic()
         self._ended: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: What it was ended early for.
+        self._reason: BaseException | None = None
         #: Ids of the engine's jobs that it consists of.
         self.engine_jobs: list[str] = []
         #: The most that it may cost, GLM.
@@ -261,13 +265,43 @@ class Handle(ABC, Generic[E, R]):
 
     # -- in the engine's thread ---------------------------------------------------------------------------
 
-    @abstractmethod
     async def run(self) -> None:
         """Do the work; whatever goes wrong becomes the error of the job."""
+        self._task = asyncio.current_task()
+        error: BaseException | None = None
+        try:
+            # it may have been cancelled before it had begun
+            if self._reason is None:
+                error = await self._work()
+        except asyncio.CancelledError:
+            error = JobCancelledError(f"{self._name} was ended with its session")
+        except Exception as failure:
+            error = failure
+        self._task = None
+        error, self._reason = self._reason or error, None
+        self._settle(error)
 
     @abstractmethod
+    async def _work(self) -> BaseException | None:
+        """Do the work; return, or raise, what has ended it early."""
+
     def end_early(self, reason: BaseException) -> None:
-        """End it early."""
+        """End it early, for a reason that becomes its error."""
+        if self._reason is None and not self.ended:
+            self._reason = reason
+            self._interrupt(reason)
+
+    def _interrupt(self, _reason: BaseException) -> None:
+        """Interrupt the work, if it has begun."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Note what has come of it."""
+        if error is None:
+            self._end("done", None)
+        else:
+            self._end("cancelled" if isinstance(error, JobCancelledError) else "failed", error)
 
     @abstractmethod
     def _outcome(self) -> R:

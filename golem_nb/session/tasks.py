@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
 from contextlib import aclosing
 from datetime import timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from golem_nb.engine.errors import TasksFailedError
 from golem_nb.executor import Task
 from golem_nb.executor.task import TaskStatus
-from golem_nb.session.errors import JobCancelledError, SessionError
+from golem_nb.session.errors import SessionError
 from golem_nb.session.handle import Handle, Progress
 from golem_nb.ui.faces import job_html, job_text
 from golem_nb.ui.sources import ErrorFact, JobFacts
@@ -67,8 +66,6 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
         else:
             self._tasks = [_task(entry) for entry in data]
         self._todo: list[Task[Any, Any]] = list(self._tasks)
-        self._running: asyncio.Task[None] | None = None
-        self._reason: BaseException | None = None
 
     # -- what came of it ----------------------------------------------------------------------------------
 
@@ -147,25 +144,7 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
 
     # -- in the engine's thread ---------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Compute the tasks; everything that goes wrong becomes the error of the job."""
-        self._running = asyncio.current_task()
-        error: BaseException | None = None
-        try:
-            await self._compute()
-        except asyncio.CancelledError:
-            error = JobCancelledError(f"{self._name} was ended with its session")
-        except Exception as failure:
-            error = failure
-        finally:
-            self._running = None
-        error, self._reason = self._reason or error, None
-        if error is None:
-            self._end("done", None)
-        else:
-            self._end("cancelled" if isinstance(error, JobCancelledError) else "failed", error)
-
-    async def _compute(self) -> None:
+    async def _work(self) -> BaseException | None:
         engine = await self._core.engine_for(self)
         del engine  # only whether it is there, and whether it may be used
         payload = await self._core.resolve(self._payload)
@@ -187,6 +166,7 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
                 self._finished.append(task)
                 self._core.touched()
                 self._changed.give()
+        return None
 
     async def _wrapped(self) -> AsyncIterator[Task[Any, Any]]:
         assert self._source is not None
@@ -194,12 +174,6 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
             task = _task(entry)
             self._tasks.append(task)
             yield task
-
-    def end_early(self, reason: BaseException) -> None:
-        """End it early; called in the engine's thread."""
-        if self._running is not None:
-            self._reason = reason
-            self._running.cancel()
 
     def _outcome(self) -> list[Any]:
         if self._error is not None:

@@ -1,0 +1,201 @@
+"""Clusters of services on the local network, steered from any thread."""
+
+from __future__ import annotations
+
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from golem_nb import Session, vm
+from golem_nb.services import Service
+from golem_nb.session import ClusterHandle
+from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
+
+
+class Echo(Service):
+    """Says what it is sent, in the words of a provider."""
+
+    def __init__(self, word: str = "said") -> None:
+        super().__init__()
+        self.word = word
+
+    @staticmethod
+    async def get_payload() -> Any:
+        return await vm.repo(image_tag="golem/alpine:latest")
+
+    async def run(self) -> Any:
+        while True:
+            message = await self._listen()
+            script = self._ctx.new_script()
+            result = script.run("/bin/echo", self.word, str(message.message))
+            yield script
+            await self._respond((await result).stdout)
+
+
+class Broken(Echo):
+    """Never starts."""
+
+    async def start(self) -> Any:
+        async for script in super().start():
+            yield script
+        raise ValueError("it does not start")
+
+    @property
+    def restart_condition(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def run(session: Session) -> Iterator[Callable[..., ClusterHandle]]:
+    """Runs clusters and stops them."""
+    clusters: list[ClusterHandle] = []
+
+    def run(*arguments: Any, **options: Any) -> ClusterHandle:
+        clusters.append(session.cluster(*arguments, **options))
+        return clusters[-1]
+
+    yield run
+    for cluster in clusters:
+        if not cluster.ended:
+            cluster.stop()
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def states(cluster: ClusterHandle) -> list[str]:
+    return sorted(instance.state for instance in cluster.facts().instances)
+
+
+def test_instances_run_answer_and_stop(run: Callable[..., ClusterHandle], session: Session) -> None:
+    cluster = run(Echo, 2)
+    assert cluster.state == "starting"
+    first, second = cluster.result(60)
+    assert cluster.wait(1)
+    cluster.send(first.id, "hello")
+    assert cluster.receive(first.id, 20) == "said hello\n"
+    with pytest.raises(TimeoutError):
+        cluster.receive(second.id, 0.1)
+    facts = cluster.facts()
+    assert facts.wanted == 2
+    assert states(cluster) == ["running", "running"]
+    assert all(entry.since and entry.started and entry.per_hour for entry in facts.instances)
+    assert cluster.cost > 0
+    assert cluster.progress.running == 2
+    assert cluster[first.id] is first
+    assert session.clusters[cluster.id] is cluster
+    assert len(cluster.frame) >= 4
+    ET.fromstring(cluster._repr_html_())
+    assert repr(cluster).startswith(f"cluster {cluster.id} of Echo running: 2 of 2 instances running")
+    cluster.stop()
+    assert cluster.state == "done"
+    assert states(cluster) == ["terminated", "terminated"]
+    with pytest.raises(SessionError, match="no instances to work with"):
+        cluster.add()
+
+
+def test_the_number_of_instances_can_be_changed(run: Callable[..., ClusterHandle]) -> None:
+    cluster = run(Echo, instance_params=[{"word": "one"}])
+    cluster.result(60)
+    cluster.add(instance_params=[{"word": "two"}])
+    (one, two) = cluster.result(60)
+    cluster.send(two.id, "")
+    assert cluster.receive(two.id, 20) == "two \n"
+    cluster.stop_instance(one.id)
+    assert until(lambda: states(cluster) == ["running", "terminated"])
+    cluster.scale(2)
+    assert len(cluster.result(60)) == 2
+    cluster.scale(0)
+    assert until(lambda: "running" not in states(cluster))
+    with pytest.raises(ValueError, match="must not be negative"):
+        cluster.scale(-1)
+    with pytest.raises(KeyError, match="there are"):
+        cluster.stop_instance("nobody")
+
+
+def test_an_instance_is_suspended_and_taken_up_again(run: Callable[..., ClusterHandle]) -> None:
+    cluster = run(Echo)
+    (instance,) = cluster.result(60)
+    activity = instance._activity.id
+    cluster.suspend_instance(instance.id)
+    assert until(lambda: states(cluster) == ["suspended"])
+    cluster.resume_instance(instance.id)
+    assert until(lambda: "running" in states(cluster))
+    again = cluster.instances[-1]
+    assert again._activity.id == activity
+    cluster.send(again.id, "back")
+    assert cluster.receive(again.id, 20) == "said back\n"
+
+
+def test_an_instance_is_restarted(run: Callable[..., ClusterHandle]) -> None:
+    cluster = run(Echo)
+    (instance,) = cluster.result(60)
+    cluster.restart_instance(instance.id)
+    assert until(lambda: states(cluster) == ["running", "terminated"])
+
+
+def test_instances_that_do_not_start_are_an_error(run: Callable[..., ClusterHandle]) -> None:
+    cluster = run(Broken)
+    with pytest.raises(ClusterError, match=r"(?s)0 of 1 instances.*it does not start") as caught:
+        cluster.result(60)
+    assert len(caught.value.errors) == 1
+    assert cluster.errors
+
+
+async def test_a_cluster_is_awaited(run: Callable[..., ClusterHandle]) -> None:
+    cluster = run(Echo, 2)
+    running = []
+    async for instance in cluster:
+        running.append(instance)
+        if len(running) == 2:
+            break
+    assert len(await cluster) == 2
+
+
+def test_a_cluster_can_be_cancelled(run: Callable[..., ClusterHandle]) -> None:
+    cluster = run(Echo)
+    cluster.cancel()
+    assert until(lambda: cluster.ended)
+    with pytest.raises(JobCancelledError):
+        cluster.result(1)
+    cluster = run(Echo)
+    cluster.result(60)
+    cluster.cancel()
+    assert until(lambda: cluster.ended)
+    assert states(cluster) == ["terminated"]
+
+
+def test_a_cluster_in_a_network(run: Callable[..., ClusterHandle], session: Session) -> None:
+    network = session.create_network("192.168.88.0/24")
+    cluster = run(
+        Echo,
+        network=network,
+        network_addresses=["192.168.88.9"],
+        payload=vm.repo(image_tag="golem/alpine:latest", capabilities=["vpn"]),
+    )
+    with pytest.raises(ValueError, match="`payload`"):
+        cluster.result(60)
+    cluster = session.cluster(Echo, network=network, network_addresses=["192.168.88.9"])
+    cluster.result(60)
+    assert cluster.facts().instances[0].address == "192.168.88.9"
+    assert "192.168.88.9" in network.nodes
+    cluster.stop()
+    network.remove()
+
+
+def test_mistakes_are_found_at_once(session: Session) -> None:
+    with pytest.raises(TypeError, match="subclass of Service"):
+        session.cluster(object)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 1"):
+        session.cluster(Echo, 0)
+    with pytest.raises(TypeError, match="did you mean 'num_instances'"):
+        session.cluster(Echo, num_instance=2)  # type: ignore[call-arg]
