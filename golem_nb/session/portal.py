@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from golem_nb.session.errors import DeadlockError, WaitInterrupted
 from golem_nb.session.thread import EngineThread
 
-__all__ = ["TICK", "Portal"]
+__all__ = ["TICK", "Portal", "in_notebook"]
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Portal:
         except asyncio.CancelledError as error:
             if not keep:
                 inner.cancel()
-            if notice is not None and _in_notebook():
+            if notice is not None and in_notebook():
                 # IPython shows what this returns in place of a traceback; others do not look at it, and it
                 # stays the very exception that time-outs around this call are waiting for
                 line = notice()
@@ -139,7 +139,8 @@ def _looked_at(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether this process is IPython's: a notebook's kernel, or a terminal."""
     # only who has imported IPython can be in one, so that nothing is imported for this question
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None

@@ -39,12 +39,15 @@ from golem_nb.session.estimate import Estimate, estimate
 from golem_nb.session.handle import Handle
 from golem_nb.session.jobs import Jobs
 from golem_nb.session.keywords import named
+from golem_nb.session.logtail import log_tail
 from golem_nb.session.mapping import RESULT_LIMIT, MapWork
 from golem_nb.session.market import MarketWatch, fill, scan, score
 from golem_nb.session.meter import Money
 from golem_nb.session.networks import SessionNetwork
 from golem_nb.session.places import LOCAL
+from golem_nb.session.portal import in_notebook
 from golem_nb.session.recovery import recover
+from golem_nb.session.remote import codec
 from golem_nb.session.settings import Settings, amount
 from golem_nb.session.tasks import TasksJob
 from golem_nb.strategy import SCORE_NEUTRAL
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
 
     from golem_nb.executor.executor import WorkerFunction
     from golem_nb.frames import History
-    from golem_nb.ledger import Ledger, RecoveryReport
+    from golem_nb.ledger import FinishedItem, Ledger, RecoveryReport
     from golem_nb.localnet import LocalNetwork
     from golem_nb.payload import Payload
     from golem_nb.services import Service
@@ -171,6 +174,7 @@ class Session:
 
     def _begin(self, settings: Settings) -> None:
         self._warnings: list[str] = []
+        self._log = log_tail(attach=in_notebook())
         self._bill: Bill | None = None
         self._core = core = Core(settings, self._warn)
         core.desk = Desk(self, core.recorder)
@@ -251,6 +255,11 @@ class Session:
     def warnings(self) -> list[str]:
         """What the user was warned of, newest last."""
         return [*self._warnings, *self._core.watchdog.findings]
+
+    @property
+    def log(self) -> list[str]:
+        """Warnings and errors of the library in this kernel, newest last; notebooks do not print them."""
+        return list(self._log.lines)
 
     @property
     def jobs(self) -> Jobs:
@@ -712,6 +721,30 @@ class Session:
 
         return history(self._ledger())
 
+    def remembered(self, job: str, name: str | None = None) -> dict[int, Any]:
+        r"""Return what finished items of an earlier job have given, as it was written down before it counted.
+
+        Parameters
+        ----------
+        job
+            Id of the job, such as ``"1"``; `history` lists them. If several had it, the last results count.
+        name
+            Name of its session; this one's by default.
+
+        Returns
+        -------
+        dict
+            By index of the item: what `Batch.values` had. Values of more than 1 MiB, and those that would
+            have to be unpickled, are not kept.
+
+        Examples
+        --------
+        >>> session.remembered("1")  # after the kernel has died in the middle of job 1
+        {0: '218\n', 1: '97\n'}
+        """
+        kept = self._ledger().items(job, self.name if name is None else name)
+        return {index: value for index, item in kept.items() if (value := _value(item)) is not None}
+
     @property
     def left(self) -> list[str]:
         """What sessions of dead kernels have left behind, one line each; see `recover`."""
@@ -888,6 +921,8 @@ class Session:
     def _warn(self, text: str) -> None:
         self._warnings.append(text)
         logger.warning("%s", text)
+        if in_notebook():
+            print(text, file=sys.stderr)  # noqa: T201 - the user is told in the cell
 
 
 def _items(data: Iterable[Any]) -> list[Any]:
@@ -918,11 +953,21 @@ def _batch_limits(
     }
 
 
+def _value(item: FinishedItem) -> Any:
+    if item.encoding is None:
+        return item.stdout
+    if item.value is None:
+        return None
+    try:
+        return codec.decode(item.encoding, item.value)
+    except codec.CodecError:
+        return None
+
+
 def _may_wait() -> bool:
     """Whether this thread may be blocked for a moment: it runs no loop, or it is a notebook's cell."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return True
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and ipython.get_ipython() is not None
+    return in_notebook()

@@ -246,6 +246,41 @@ def test_a_killed_kernel_loses_nothing(on_network: LocalNetwork, data_dir: Path,
     assert nothing_left(on_network, before) == before
 
 
+OWN = """
+import time
+from golem_nb import Session, vm
+session = Session(budget=1, providers=2)
+alpine = vm.repo(image_tag="golem/alpine:latest")
+"""
+
+
+@pytest.mark.localnet
+def test_a_network_that_died_with_its_kernel_is_settled_and_removed(data_dir: Path, tmp_path: Path) -> None:
+    """The session's own network ends with a killed kernel; it is started again to pay what was open."""
+    with Kernel(tmp_path) as kernel:
+        kernel.must(OWN, timeout=120)
+        kernel.must(BATCH.replace("max_workers=3", "max_workers=2"))
+        name = kernel.must("print(session._core.daemon.localnet)").stdout.strip()
+        kernel.kill()
+    folder = data_dir / "localnet" / name
+    deadline = time.monotonic() + 30
+    while not (folder / "unsettled.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    with Kernel(tmp_path) as kernel:
+        kernel.must(OWN, timeout=120)
+        assert len(kernel.must("print(*session.left, sep='\\n')").stdout.splitlines()) == 1
+        reply = kernel.must("print(session.recover())", timeout=120)
+        assert "1 sessions settled" in reply.stdout
+        assert "reservations released" in reply.stdout
+        assert "not done" not in reply.stdout
+        assert kernel.must("session.left").text == "[]"
+        assert not folder.exists()
+        assert int(kernel.must("print(len(session.history().items))").stdout) >= 8
+        costs = kernel.must("costs = session.history().costs; print(costs['accepted'].sum() > 0)").stdout
+        assert costs.strip() == "True"
+        kernel.must("session.stop()", timeout=60)
+
+
 def test_a_restarted_kernel_ends_its_agreements(kernel: Kernel, on_network: LocalNetwork) -> None:
     before = left_at(on_network)
     kernel.must(SETUP)

@@ -1,0 +1,84 @@
+"""What goes wrong outside of a session: its ledger, its daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golem_nb import Session
+from golem_nb.ledger import Ledger, LedgerVersionError, LedgerWarning
+from golem_nb.localnet import LocalNetwork
+from golem_nb.rest.errors import DaemonUnreachableError
+
+
+def ledger_file(data_dir: Path) -> Path:
+    return data_dir / "ledger" / "ledger.sqlite3"
+
+
+def test_a_newer_ledger_is_left_alone(network: LocalNetwork, data_dir: Path) -> None:
+    Session(budget=1, network=network, name="older").stop()
+    with sqlite3.connect(ledger_file(data_dir)) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    before = ledger_file(data_dir).read_bytes()
+    with pytest.raises(LedgerVersionError, match="newer"):
+        Session(budget=1, network=network, name="newer ledger")
+    assert ledger_file(data_dir).read_bytes() == before
+    assert Session.find("newer ledger") is None
+
+
+def test_a_corrupt_ledger_is_put_aside(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    ledger_file(data_dir).parent.mkdir(parents=True)
+    ledger_file(data_dir).write_bytes(b"this was a ledger once" * 1000)
+    with pytest.warns(LedgerWarning):
+        session = Session(budget=1, network=network, name="corrupt ledger")
+    assert session.run("echo {}", ["a"], payload=alpine).result(60) == ["a\n"]
+    session.stop()
+    files = (path for path in ledger_file(data_dir).parent.iterdir() if path.is_file())
+    aside = [path for path in files if b"once" in path.read_bytes()[:100]]
+    assert len(aside) == 1
+
+
+def test_finished_items_are_remembered_by_later_sessions(
+    network: LocalNetwork, data_dir: Path, alpine: Any
+) -> None:
+    session = Session(budget=1, network=network, name="memory")
+    job = session.run("echo {}", ["a", "b"], payload=alpine)
+    job.result(60)
+    mapped = session.map(lambda number: (number, {"square": number**2}), [2, 3])
+    mapped.result(60)
+    session.stop()
+    later = Session(budget=1, network=network, name="memory")
+    assert later.remembered(job.id) == {0: "a\n", 1: "b\n"}
+    assert later.remembered(mapped.id) == {0: (2, {"square": 4}), 1: (3, {"square": 9})}
+    assert later.remembered("no such job") == {}
+    assert later.remembered(job.id, name="another") == {}
+    later.stop()
+
+
+@pytest.mark.localnet
+def test_a_daemon_that_dies_is_said_and_nothing_is_lost(data_dir: Path, alpine: Any) -> None:
+    with LocalNetwork(providers=1) as network:
+        session = Session(budget=1, network=network, name="no daemon any more")
+        job = session.run("echo {}; sleep {}", ["0", "60"], payload=alpine)
+        next(iter(job))
+        guard = asyncio.run(network.status())["processes"]["requestor"]
+        os.kill(guard, signal.SIGKILL)
+        with pytest.raises(DaemonUnreachableError, match="no Golem daemon can be reached"):
+            job.result(60)
+        assert job.values == ["0\n", None]
+        with pytest.raises(DaemonUnreachableError):
+            session.offers()
+        started = time.monotonic()
+        bill = session.stop()
+        assert time.monotonic() - started < 40
+        assert "unpaid" in str(bill)
+    with Ledger() as ledger:  # it still knows what is open
+        assert [leftover.name for leftover in ledger.left()] == ["no daemon any more"]
