@@ -156,7 +156,7 @@ class MapWork:
             except Exception as error:
                 raise ResultError(f"the result cannot be unpickled: {error}", index=item.index) from error
         try:
-            return codec.decode(encoding, payload, _loads)
+            return codec.decode(encoding, payload, bounded_loads)
         except codec.CodecError as error:
             raise ResultError(f"the result cannot be read: {error}", index=item.index) from error
 
@@ -252,7 +252,7 @@ class _Calls:
             yield first, _died(stdout, event.stderr, first.index)
 
 
-def _loads(data: bytes) -> Any:
+def bounded_loads(data: bytes) -> Any:
     """Parse JSON of a provider's, in which NaN may be a result."""
     text = data.decode()
     check_depth(text)
@@ -272,7 +272,7 @@ def _records(data: bytes) -> Iterator[tuple[Mapping[str, Any], bytes]]:
         if length > LONGEST_HEADER or place + length > len(data):
             return
         try:
-            header = _loads(data[place : place + length])
+            header = bounded_loads(data[place : place + length])
         except (ValueError, RecursionError):
             return
         place += length

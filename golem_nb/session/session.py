@@ -40,7 +40,7 @@ from golem_nb.session.handle import Handle
 from golem_nb.session.jobs import Jobs
 from golem_nb.session.keywords import named
 from golem_nb.session.logtail import log_tail
-from golem_nb.session.mapping import RESULT_LIMIT, MapWork
+from golem_nb.session.mapping import RESULT_LIMIT, MapWork, bounded_loads
 from golem_nb.session.market import MarketWatch, fill, scan, score
 from golem_nb.session.meter import Money
 from golem_nb.session.networks import SessionNetwork
@@ -959,7 +959,7 @@ def _value(item: FinishedItem) -> Any:
     if item.value is None:
         return None
     try:
-        return codec.decode(item.encoding, item.value)
+        return codec.decode(item.encoding, item.value, bounded_loads)
     except codec.CodecError:
         return None
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from golem_nb.session.mapping import bounded_loads
 from golem_nb.session.remote import codec
 
 
@@ -166,7 +167,7 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bytes_are_an_error_and_nothing_else(name: str) -> None:
     with pytest.raises(codec.CodecError):
-        codec.decode(*HOSTILE[name])
+        codec.decode(*HOSTILE[name], bounded_loads)
 
 
 @given(st.sampled_from(["json", "npy", "arrow", "bytes", "x"]), st.binary(max_size=300))
