@@ -187,6 +187,8 @@ class Network:
         self._members: dict[str, _Member] = {}
         #: Addresses that the daemon still gives to a provider, although its node there has left.
         self._stale: dict[str, str] = {}
+        #: A provider that is being taken out must not be added at the same time.
+        self._changing = asyncio.Lock()
         self._serials = itertools.count()
         self._seen: dict[Node, int] = {}
         self._announcing = asyncio.Lock()
@@ -414,12 +416,13 @@ class Network:
         network_id = self._ready("add a node")
         node = self._join(node_id, ip)
         try:
-            before = self._stale.pop(ip, node_id)
-            if before != node_id:
-                # the daemon keeps to the first node that it was told for an address
-                await self._take_out(before)
-                await self._announce(self._members_of(before))
-            await self._net.add_node(network_id, NodeId(node_id), ip)
+            async with self._changing:
+                before = self._stale.pop(ip, node_id)
+                if before != node_id:
+                    # the daemon keeps to the first node that it was told for an address
+                    await self._take_out(before)
+                    await self._announce(self._members_of(before))
+                await self._net.add_node(network_id, NodeId(node_id), ip)
         except BaseException:
             self._forget(node)
             raise
@@ -430,21 +433,29 @@ class Network:
         member = self._members.get(ip)
         return None if member is None else member.node
 
-    async def leave(self, node: Node) -> None:
+    async def leave(self, node: Node, *, free: bool = False) -> None:
         """Take a node out; its provider leaves the network with the last of its nodes.
 
-        The address can be assigned again afterwards, if it is given to `free`.
+        Parameters
+        ----------
+        node
+            The node.
+        free
+            Let its address be assigned again.
         """
         member = self._members.get(node.ip)
         if member is None or member.node is not node:
             return
         self._forget(node)
+        if free:
+            self.free(node.ip)
         if self._network_id is None or self._state.current_state_value != "ready":
             return
-        if self._members_of(node.node_id):
-            self._stale[node.ip] = node.node_id
-        else:
-            await self._take_out(node.node_id)
+        async with self._changing:
+            if self._members_of(node.node_id):
+                self._stale[node.ip] = node.node_id
+            else:
+                await self._take_out(node.node_id)
 
     async def remove_node(self, node_id: str) -> None:
         """Take a provider out of the network, with all addresses that it has.

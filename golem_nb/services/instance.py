@@ -345,11 +345,9 @@ class ServiceInstance:
 
     async def _leave(self, node: Node, *, last: bool) -> None:
         try:
-            await node.network.leave(node)
+            await node.network.leave(node, free=last)
         except ApiError as error:
             logger.warning("Node %s could not be taken out of %r: %s", node.ip, node.network, error)
-        if last:
-            node.network.free(node.ip)
 
     # -- watching ----------------------------------------------------------------------------------------
 

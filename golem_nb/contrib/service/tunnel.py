@@ -34,6 +34,10 @@ FIRST_NUDGE = 0.045
 SIGN_OF_LIFE = 4.0
 
 
+#: Closing waits no longer for what was sent, in seconds.
+CLOSE_LIMIT = 2.0
+
+
 class TunnelClosedError(GolemError):
     """The connection has ended."""
 
@@ -146,7 +150,14 @@ class Tunnel:
         self._gate.answered()
 
     async def close(self) -> None:
-        """Leave the connection; what was not sent yet is sent by the daemon all the same."""
+        """Leave the connection, when what was sent has been passed on."""
+        if not self._ended:
+            try:
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    # the daemon forgets what waits when the connection is closed
+                    await self._gate.ready()
+            except TimeoutError:
+                pass
         self._ended = True
         self._pump_task.cancel()
         await asyncio.gather(self._pump_task, return_exceptions=True)
