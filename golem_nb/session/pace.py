@@ -16,6 +16,12 @@ OVERHEAD = 0.25
 #: to warm something up: their times tell.
 PROBED = 1.0
 
+#: What takes no longer, in seconds, has warmed nothing up.
+INSTANT = 0.02
+
+#: Seconds that a script of one item may have spent on its way.
+ROUND_TRIP = 0.02
+
 
 class Pace:
     """Sizes the scripts of one lane by what the items before have taken.
@@ -66,8 +72,11 @@ class Pace:
         warms_up
             Whether the first item of each script may take longer than the others.
         """
-        self._unsure = warms_up and items < 2
+        if items == 1 and not warms_up:
+            # a part of it went into sending the script and fetching its result
+            overhead = max(overhead, min(seconds / 2, ROUND_TRIP))
         each = max(0.0, seconds - overhead) / max(1, items)
+        self._unsure = warms_up and items == 1 and each > INSTANT
         # quick to slow down, slow to speed up: a script that is too long keeps results waiting
         self._seconds = each if self._seconds is None or each > self._seconds else (each + self._seconds) / 2
         self._overhead = overhead

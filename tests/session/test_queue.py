@@ -146,8 +146,11 @@ def test_the_first_script_has_one_item() -> None:
 
 def test_quick_items_are_packed_and_slow_ones_are_not() -> None:
     pace = Pace(200)
-    pace.took(1, 0.01)
+    pace.took(10, 0.1)
     assert pace.size(1000, 4) == int(TARGET / 0.01)
+    pace = Pace(200)
+    pace.took(1, 0.03)
+    assert pace.size(1000, 4) == int(TARGET / 0.015)
     pace.took(50, 50 * 2.0)
     assert pace.size(1000, 4) == 1
 
@@ -173,6 +176,9 @@ def test_after_one_item_it_is_not_known_what_was_warming_up() -> None:
     pace = Pace(10_000)
     pace.took(1, 3.0, warms_up=True)
     assert pace.size(100, 1) == 1
+    pace = Pace(10_000)
+    pace.took(1, 0.3, overhead=0.299, warms_up=True)
+    assert pace.size(100, 1) == 100
 
 
 @pytest.mark.parametrize("waiting", [0, 1])
