@@ -195,8 +195,8 @@ async def test_a_command_that_never_ends(batch: Batch, bad: LocalProvider) -> No
             yield script
             task.accept_result((await result).stdout)
 
-    await bad.misbehave("stall")
-    outcome = await batch(worker=impatient)
+    await bad.misbehave(Misbehaviour(kind="stall", times=1))
+    outcome = await batch(worker=impatient, only="bad", max_workers=1)
     assert outcome.error is None
     assert sorted(outcome.results) == ALL
     failed = [event.exception for event in outcome.of("WorkerFinished") if event.exception]
