@@ -510,6 +510,8 @@ class Golem:
             if exc_info[1] is not None:
                 self._dispatcher.emit(ExecutionInterrupted(exc_info=exc_info))
             await engine.stop(wait_for_payments)
+            if self._engine is not engine:
+                return []  # another call has stopped it meanwhile, and has told so
             suspended = [handle for cluster in self._clusters for handle in cluster.suspended()]
         except asyncio.CancelledError:
             # the waiting was cancelled, not the engine: it goes on ending things, and may be waited for again

@@ -571,6 +571,15 @@ async def test_a_stop_while_a_job_runs(running: Running) -> None:
     assert len(heard.of("InvoiceAccepted")) == 1
 
 
+async def test_two_stops_at_once(running: Running) -> None:
+    golem = running.golem
+    tasks = golem.execute_tasks(echo, [Task("x")], running.payload)
+    assert [task.result async for task in tasks] == ["x"]
+    await asyncio.gather(golem.stop(), golem.stop())
+    assert running.heard.names.count("ShutdownFinished") == 1
+    assert not golem.operative
+
+
 async def test_a_stop_that_is_cancelled_goes_on(running: Running) -> None:
     golem, heard = running.golem, running.heard
 
