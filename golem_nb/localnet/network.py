@@ -140,7 +140,7 @@ class LocalNetwork:
     name
         A name for it. A network whose owner died with something unpaid keeps its folder; see `recover`.
     payment_interval
-        Seconds between two batches of payments; accepted invoices are paid in the next one.
+        Seconds between two batches of payments, at least 5; accepted invoices are paid in the next one.
 
     Examples
     --------
@@ -165,8 +165,8 @@ class LocalNetwork:
         names = [spec.name for spec in specs]
         if twice := {name for name in names if names.count(name) > 1}:
             raise LocalNetworkError(f"several providers are named {', '.join(map(repr, sorted(twice)))}")
-        if not 1 <= payment_interval <= 3600:
-            raise LocalNetworkError(f"payment_interval must be 1 to 3600 seconds, not {payment_interval}")
+        if not 5 <= payment_interval <= 3600:  # the daemon takes no shorter one
+            raise LocalNetworkError(f"payment_interval must be 5 to 3600 seconds, not {payment_interval}")
         self._specs = tuple(specs)
         self._interval = float(payment_interval)
         self._folder = NetworkFolder(name or fresh_name())
