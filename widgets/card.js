@@ -117,7 +117,7 @@ function render(context) {
         put(values.pays, "title", account);
         write(
           values.pays2,
-          `balance ${amount(state.balance)} ${state.currency}${state.real ? " · real money" : " · test money"}`,
+          `${state.balance == null ? "" : `balance ${amount(state.balance)} ${state.currency} · `}${state.real ? "real money" : "test money"}`,
         );
         put(values.pays2, "data-tone", state.real ? "warn" : null);
         write(values.hour, state.hour == null ? "price not known" : `${amount(state.hour)} ${state.currency} an hour`);

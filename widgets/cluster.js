@@ -2,7 +2,7 @@
 
 import { h, keyed, put, write } from "./dom.js";
 import { amount, clockTime, counted, duration } from "./format.js";
-import { button, panel } from "./panel.js";
+import { button, entry, panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
 
@@ -96,23 +96,19 @@ function render(context) {
     };
     const living = () =>
       Object.values(store.state().instances).filter((row) => !["terminated", "unresponsive"].includes(row.state)).length;
-    const scale = h(
-      "form",
-      {
-        class: "gnb-tools gnb-scale",
-        onsubmit: (/** @type {Event} */ event) => {
-          event.preventDefault();
-          const number = Number(wanted.value);
-          if (!Number.isInteger(number) || number < 0) return;
-          const more = number - living();
-          if (more > 0) start(more, () => frame.act("scale", { wanted: number }));
-          else if (more < 0) {
-            frame.ask(`Stop ${counted(-more, "instance")}?`, "Stop", () => frame.act("scale", { wanted: number }));
-          } else frame.act("scale", { wanted: number });
-        },
+    const scale = entry(
+      wanted,
+      "Set",
+      () => {
+        const number = Number(wanted.value);
+        if (!Number.isInteger(number) || number < 0) return;
+        const more = number - living();
+        if (more > 0) start(more, () => frame.act("scale", { wanted: number }));
+        else if (more < 0) {
+          frame.ask(`Stop ${counted(-more, "instance")}?`, "Stop", () => frame.act("scale", { wanted: number }));
+        } else frame.act("scale", { wanted: number });
       },
-      h("label", {}, "Wanted ", wanted),
-      h("button", { type: "submit" }, "Set"),
+      { class: "gnb-scale", before: h("label", {}, "Wanted ", wanted) },
     );
     const add = button("Add instance", () => start(1, () => frame.act("add", { count: 1 })));
     frame.tools.append(scale, add);
@@ -153,19 +149,10 @@ function render(context) {
       const ask = (/** @type {string} */ question, /** @type {string} */ yes, /** @type {string} */ action) =>
         frame.ask(question, yes, () => act(action));
       const message = h("input", { type: "text", "aria-label": "Message", maxlength: "10000" });
-      const send = h(
-        "form",
-        {
-          class: "gnb-tools",
-          onsubmit: (/** @type {Event} */ event) => {
-            event.preventDefault();
-            act("send_message", { text: message.value });
-            message.value = "";
-          },
-        },
-        message,
-        h("button", { type: "submit" }, "Send message"),
-      );
+      const send = entry(message, "Send message", () => {
+        act("send_message", { text: message.value });
+        message.value = "";
+      });
       const page = h("a", { target: "_blank", rel: "noopener noreferrer", hidden: true }, "Open its page");
       const output = h("pre", { tabindex: "0", "aria-label": "End of the output" });
       const more = h("tr", { class: "gnb-more", hidden: true }, h("td", { colspan: "6" }, send, page, output));

@@ -215,3 +215,24 @@ export function panel({ model, el }, name, build) {
 export function button(label, onclick, properties = {}) {
   return h("button", { type: "button", onclick, ...properties }, label);
 }
+
+/**
+ * An input whose Enter key does what the button beside it does.
+ *
+ * It is no form: notebooks take the Enter key of an output for themselves before a form is submitted.
+ * @param {HTMLInputElement} input
+ * @param {string} label Of the button.
+ * @param {() => void} action
+ * @param {Record<string, any>} [properties]
+ * @returns {HTMLElement}
+ */
+export function entry(input, label, action, properties = {}) {
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) {
+      event.preventDefault();
+      action();
+    }
+  });
+  const { before, ...rest } = properties;
+  return h("div", { role: "group", ...rest, class: `gnb-tools gnb-entry ${rest.class ?? ""}` }, before ?? input, button(label, action));
+}

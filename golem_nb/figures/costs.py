@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from golem_nb.figures.part import Part, alone
+from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, escaped, finish, texts
 from golem_nb.figures.times import Floats, milliseconds, numbers, thinned
 
@@ -178,8 +178,8 @@ def costs_part(costs: pd.DataFrame, budget: float | None = None) -> Part:
     return Part(
         title="Cost" if budget is None else f"Cost, of a budget of {budget:g} GLM",
         traces=traces,
-        xaxis={"type": "date"},
-        yaxis={"title": {"text": "GLM"}, "rangemode": "tozero"},
+        xaxis=dict(TIME_AXIS),
+        yaxis={"title": {"text": "GLM"}, "rangemode": "tozero", "exponentformat": "none"},
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from golem_nb.figures.part import Part, alone
+from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, finish, texts
 from golem_nb.figures.times import MOST_POINTS, milliseconds, numbers, thinned
 
@@ -146,6 +146,6 @@ def offers_part(counts: pd.DataFrame) -> Part:
                 "showlegend": False,
             }
         ],
-        xaxis={"type": "date"},
+        xaxis=dict(TIME_AXIS),
         yaxis={"title": {"text": "offers"}, "rangemode": "tozero"},
     )

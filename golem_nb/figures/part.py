@@ -11,7 +11,10 @@ import plotly.graph_objects as go
 
 from golem_nb.figures.style import finish
 
-__all__ = ["Part", "alone", "placed"]
+__all__ = ["TIME_AXIS", "Part", "alone", "placed"]
+
+#: An axis of time: few ticks, since those of short times are long.
+TIME_AXIS: Mapping[str, Any] = {"type": "date", "nticks": 4, "tickangle": 0}
 
 #: Space between subplots, as shares of the figure: for ticks, axis titles and headings.
 _GAP_X, _GAP_Y = 0.11, 0.19

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from golem_nb.figures.part import Part, alone
+from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import STATE_COLOURS, STATE_PATTERNS, texts
 from golem_nb.figures.times import milliseconds
 
@@ -75,6 +75,6 @@ def services_part(services: pd.DataFrame, now: datetime | None = None) -> Part:
     return Part(
         title="Service instances",
         traces=traces,
-        xaxis={"type": "date"},
+        xaxis=dict(TIME_AXIS),
         yaxis={"type": "category", "autorange": "reversed"},
     )

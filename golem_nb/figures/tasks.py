@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from golem_nb.figures.part import Part, alone
+from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, STATE_COLOURS, STATE_PATTERNS
 from golem_nb.figures.times import milliseconds, numbers, thinned
 
@@ -108,6 +108,6 @@ def throughput_part(counts: pd.DataFrame) -> Part:
                 "showlegend": False,
             }
         ],
-        xaxis={"type": "date"},
+        xaxis=dict(TIME_AXIS),
         yaxis={"title": {"text": "tasks a second"}, "rangemode": "tozero"},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from golem_nb.ui.panel import Panel
     from golem_nb.ui.progress import BatchProgress
     from golem_nb.ui.sources import ClusterSource, JobSource, MarketSource, SessionSource
+    from golem_nb.ui.terminal import Terminal
 
 __all__ = ["Desk"]
 
@@ -56,12 +58,16 @@ class Desk:
         self._instances = Instances()
         self._panels: dict[tuple[str, int], tuple[Any, Panel]] = {}
         self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"<Desk of {len(self._panels)} panels>"
 
     def take(self, event: Event) -> None:
         """Take note of an event; on the engine's loop, so it only counts."""
+        if self._loop is None:
+            with contextlib.suppress(RuntimeError):
+                self._loop = asyncio.get_running_loop()
         self._lanes.take(event)
         self._series.take(event)
         self._instances.take(event)
@@ -95,6 +101,25 @@ class Desk:
             "cluster", cluster, lambda: ClusterControl(cluster, self._instances, self._pump)
         )
         return control
+
+    def terminal(self, cluster: ClusterSource, instance_id: str) -> Terminal:
+        """Return a terminal on an instance of a cluster; a new one if its shell has ended.
+
+        Raises
+        ------
+        KeyError
+            The cluster has no such instance.
+        RuntimeError
+            Nothing has happened in the session yet.
+        """
+        from golem_nb.ui.terminal import Terminal
+
+        service = cluster[instance_id]
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("Nothing is running in this session yet")
+        terminal: Terminal = self._panel("terminal", service, lambda: Terminal(service, loop, self._pump))
+        return terminal
 
     def market(self, market: MarketSource) -> MarketExplorer:
         """Return the explorer of a look at the market."""

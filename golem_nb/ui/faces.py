@@ -28,6 +28,8 @@ __all__ = [
     "market_text",
     "session_html",
     "session_text",
+    "terminal_html",
+    "terminal_text",
 ]
 
 _GREEN, _RED, _BLUE, _AMBER = "#2da44e", "#cf222e", "#2f81f7", "#bf8700"
@@ -184,7 +186,7 @@ def job_html(
                     ("Time", seconds(taken)),
                 ]
             ),
-            e("div", "margin-top:6px;white-space:pre-wrap", clean(job.outcome, 600)) if job.outcome else None,
+            _pre(job.outcome) if job.outcome else None,
             table(["Provider", "State", "Done", "Failed", "GLM"], rows) if rows else None,
             *errors,
             _note(_as_of(now) + "."),
@@ -339,3 +341,23 @@ def market_html(name: str, offers: int, selection: pd.DataFrame, now: datetime |
             _note(f"{_as_of(now)}, the cheapest {len(rows)} of the selection."),
         )
     )
+
+
+def terminal_text(title: str) -> str:
+    """Return a terminal as one line."""
+    return f"Terminal on {clean(title, 120)}"
+
+
+def terminal_html(title: str, output: str, now: datetime | None = None) -> str:
+    """Return a terminal as a snapshot: the end of its output as text.
+
+    Parameters
+    ----------
+    title
+        Where it is.
+    output
+        What was written.
+    now
+        The time of the snapshot.
+    """
+    return render(box(terminal_text(title), _pre(output), _note(_as_of(now) + ".")))

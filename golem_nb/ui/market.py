@@ -223,7 +223,7 @@ class MarketExplorer(Panel):
             self._pump.mark()
         return True
 
-    def on_other(self, message: Mapping[str, Any], buffers: list[Any]) -> None:
+    def on_other(self, message: Mapping[str, Any], buffers: list[Any], /) -> None:
         """Take filters and picks of the browser, or send everything to a new page."""
         kind = message.get("kind")
         if kind == "want":

@@ -15,7 +15,7 @@ import traitlets
 
 from golem_nb.log import get_logger
 from golem_nb.ui import commands
-from golem_nb.ui.pump import Pump
+from golem_nb.ui.pump import INTERVAL, Pump
 from golem_nb.ui.text import clean
 
 __all__ = ["Panel", "difference"]
@@ -82,6 +82,9 @@ class Panel(anywidget.AnyWidget):
 
     state = traitlets.Dict().tag(sync=True)
 
+    #: Least time between two writes of the pump, in seconds.
+    interval: float = INTERVAL
+
     #: What may be asked for from the browser: the name of the action, and the method of the panel.
     actions: ClassVar[Mapping[str, str]] = {}
 
@@ -122,7 +125,7 @@ class Panel(anywidget.AnyWidget):
         """Return one line that depends on nothing but what is shown."""
         raise NotImplementedError
 
-    def on_other(self, message: Mapping[str, Any], buffers: list[Any]) -> None:
+    def on_other(self, message: Mapping[str, Any], _buffers: list[Any], /) -> None:
         """Take a message of the browser that is of no kind that all panels know."""
 
     # -- display -------------------------------------------------------------------------------------------

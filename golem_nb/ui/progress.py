@@ -74,7 +74,7 @@ class BatchProgress(Panel):
             "started": milliseconds(job.started),
             "ended": milliseconds(job.ended),
             "left": None if job.seconds_left is None else round(job.seconds_left, 1),
-            "outcome": None if job.outcome is None else clean(job.outcome, 600),
+            "outcome": None if job.outcome is None else lines(job.outcome, 800),
             "lanes": {
                 lane.provider_id: {
                     "name": lane.name,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from golem_nb.log import get_logger
 
-__all__ = ["Pump", "Pumped"]
+__all__ = ["INTERVAL", "Pump", "Pumped"]
 
 logger = get_logger(__name__)
 
@@ -41,6 +42,19 @@ class Pumped(Protocol):
     def ticking(self) -> bool:
         """Whether it changes even if nothing happens."""
 
+    @property
+    def interval(self) -> float:
+        """Least time between two writes, in seconds."""
+
+
+class _Entry:
+    """When something was last looked at and written, and whether something may have changed since."""
+
+    def __init__(self, now: float) -> None:
+        self.looked = 0.0
+        self.written = now
+        self.dirty = True
+
 
 class Pump:
     """Keeps panels up to date, from a thread of its own that starts with the first one.
@@ -56,7 +70,7 @@ class Pump:
     """
 
     def __init__(self) -> None:
-        self._items: dict[Pumped, float] = {}
+        self._items: dict[Pumped, _Entry] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -70,7 +84,8 @@ class Pump:
         with self._lock:
             if self._closing.is_set():
                 return
-            self._items[item] = time.monotonic()
+            if item not in self._items:
+                self._items[item] = _Entry(time.monotonic())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="golem_nb pump", daemon=True)
                 self._thread.start()
@@ -104,33 +119,50 @@ class Pump:
             thread.join(timeout)
 
     def _run(self) -> None:
+        wait = 0.0
         while not self._closing.is_set():
-            with self._lock:
-                ticking = any(item.ticking for item in self._items)
-            marked = self._wake.wait(TICK if ticking else BEAT)
-            self._wake.clear()
-            started = time.monotonic()
-            self._round(look=marked or ticking)
-            took = time.monotonic() - started
-            self._closing.wait(INTERVAL if took < SLOW_ROUND else SLOW_INTERVAL)
-
-    def _round(self, *, look: bool) -> None:
-        with self._lock:
-            items = list(self._items)
-        for item in items:
-            if self._closing.is_set():
-                return
-            try:
-                now = time.monotonic()
-                written = look and item.flush()
-                if not written and now - self._items.get(item, now) >= BEAT:
-                    item.beat()
-                    written = True
-            except Exception:
-                # a panel shows its own errors; what gets here must not end the others
-                logger.exception("%r could not be brought up to date", item)
-                continue
-            if written:
+            if self._wake.wait(wait):
+                self._wake.clear()
                 with self._lock:
-                    if item in self._items:
-                        self._items[item] = now
+                    for entry in self._items.values():
+                        entry.dirty = True
+            started = time.monotonic()
+            wait = self._round()
+            took = time.monotonic() - started
+            # a shorter pause than the shortest interval would only find that nothing is due
+            self._closing.wait(min(wait, self._shortest()) if took < SLOW_ROUND else SLOW_INTERVAL)
+
+    def _shortest(self) -> float:
+        with self._lock:
+            return min((item.interval for item in self._items), default=INTERVAL)
+
+    def _round(self) -> float:
+        """Write to everything that is due; return after how long something is due again, in seconds."""
+        with self._lock:
+            items = list(self._items.items())
+        due = BEAT
+        for item, entry in items:
+            if self._closing.is_set():
+                return 0.0
+            now = time.monotonic()
+            ticked = item.ticking and now - entry.looked >= TICK
+            if (entry.dirty or ticked) and now - entry.looked >= item.interval:
+                entry.looked, entry.dirty = now, False
+                if self._try(item, item.flush):
+                    entry.written = now
+            elif now - entry.written >= BEAT:
+                self._try(item, item.beat)
+                entry.written = now
+            if entry.dirty:
+                due = min(due, entry.looked + item.interval - now)
+            elif item.ticking:
+                due = min(due, entry.looked + TICK - now)
+        return max(due, 0.0)
+
+    def _try(self, item: Pumped, action: Callable[[], object]) -> bool:
+        try:
+            return bool(action())
+        except Exception:
+            # a panel shows its own errors; what gets here must not end the others
+            logger.exception("%r could not be brought up to date", item)
+            return False

@@ -42,7 +42,8 @@ class Series:
         self.offers = 0
         self.accepted = 0
         self.rejected = 0
-        self._open: dict[int, bool] = {}
+        self.failed = 0
+        self._open: dict[int, tuple[str, bool]] = {}
         self._due: dict[str, dict[str, Decimal]] = {}
         self._cost: dict[str, Decimal] = {}
         self._names: dict[str, str] = {}
@@ -89,19 +90,20 @@ class Series:
     def tasks(self) -> dict[str, int]:
         """Tasks by state."""
         states = list(self._open.values())
-        running = sum(states)
+        running = sum(busy for _, busy in states)
         return {
             "waiting": len(states) - running,
             "running": running,
             "accepted": self.accepted,
             "rejected": self.rejected,
+            "failed": self.failed,
         }
 
     def _proposal(self, _: events.ProposalReceived) -> None:
         self.offers += 1
 
     def _task_started(self, event: events.TaskStarted) -> None:
-        self._open[id(event.task)] = True
+        self._open[id(event.task)] = event.job.id, True
 
     def _task_accepted(self, event: events.TaskAccepted) -> None:
         self._open.pop(id(event.task), None)
@@ -114,7 +116,14 @@ class Series:
     def _task_finished(self, event: events.TaskFinished) -> None:
         # accepted and rejected ones are out already: this one was given back
         if id(event.task) in self._open:
-            self._open[id(event.task)] = False
+            self._open[id(event.task)] = event.job.id, False
+
+    def _job_finished(self, event: events.JobFinished) -> None:
+        # what is still waiting then was tried in vain
+        lost = [task for task, (job, _) in self._open.items() if job == event.job.id]
+        for task in lost:
+            del self._open[task]
+        self.failed += len(lost)
 
     def _note(self, event: events.DebitNoteAccepted) -> None:
         self._document(event, event.debit_note.activity_id, event.amount)
@@ -153,6 +162,7 @@ _HANDLERS: dict[type[events.Event], Callable[[Series, Any], None]] = {
     events.TaskAccepted: Series._task_accepted,
     events.TaskRejected: Series._task_rejected,
     events.TaskFinished: Series._task_finished,
+    events.JobFinished: Series._job_finished,
     events.DebitNoteAccepted: Series._note,
     events.InvoiceAccepted: Series._invoice,
 }

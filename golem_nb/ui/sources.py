@@ -28,7 +28,6 @@ __all__ = [
     "RunningFact",
     "SessionFacts",
     "SessionSource",
-    "ShellSource",
 ]
 
 SessionState = Literal["starting", "ready", "stopping", "stopped", "failed"]
@@ -233,6 +232,9 @@ class ClusterSource(Protocol):
     def send(self, instance_id: str, message: str) -> Any:
         """Send a message to an instance's handlers."""
 
+    def __getitem__(self, key: str) -> Any:
+        """Return an instance, by its id: a `golem_nb.services.Service`."""
+
 
 class MarketSource(Protocol):
     """A look at the market that goes on."""
@@ -246,24 +248,3 @@ class MarketSource(Protocol):
 
     def close(self) -> Any:
         """End the look."""
-
-
-class ShellSource(Protocol):
-    """A way to a shell on an instance."""
-
-    #: What the terminal says on top: the provider and the address.
-    title: str
-    #: Whether keys go to a pseudo-terminal; otherwise whole lines are executed as commands.
-    interactive: bool
-
-    def open(self, on_output: Any, on_end: Any, columns: int, rows: int) -> Any:
-        """Begin; ``on_output(data: bytes)`` and ``on_end(reason: str)`` may be called on any thread."""
-
-    def write(self, data: bytes) -> Any:
-        """Send keys, or a line."""
-
-    def resize(self, columns: int, rows: int) -> Any:
-        """Tell the size of the text area, in characters."""
-
-    def close(self) -> Any:
-        """End the shell."""
