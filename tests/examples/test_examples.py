@@ -25,6 +25,7 @@ from aiohttp import web
 
 from golem_nb.localnet import LocalNetwork
 from golem_nb.localnet.spec import MisbehaviourKind, ProviderSpec
+from tests.localnet.provider.rootfs import make_rootfs
 
 TESTS = Path(__file__).parent.parent
 BLOCKS = TESTS / "data" / "reference_examples"
@@ -58,6 +59,8 @@ class Example(NamedTuple):
     #: the block calls asyncio.run: it runs where no loop does
     script: bool = False
     network: bool = True
+    #: example/service:latest is an image on the network, with a program /golem/run/service_ctl
+    image: bool = False
     #: the providers of a network of its own; none: the network that all tests share
     providers: tuple[ProviderSpec, ...] = ()
 
@@ -94,19 +97,19 @@ async def do(golem, number=1):
 STARTED = """
 class Wrapped(Service):
     start = start
-    restart_condition = False
 
     @staticmethod
     async def get_payload():
-        return await vm.repo(image_hash="d646d7b93083d817846c2ae5c62c72ca0507782385a2e29291a3d376")
+        return await vm.repo(image_tag="example/service:latest")
 
 async with Golem(budget=1.0) as golem, asyncio.timeout(30):
     commands = []
     golem.add_event_consumer(commands.append, ["CommandExecuted"])
     cluster = await golem.run_service(Wrapped)
-    while cluster.instances[0].state.value != "terminated":
+    while cluster.instances[0].state.value != "running":
         await asyncio.sleep(0.05)
-print(len(commands), cluster.instances[0].exc_info[1])
+    cluster.stop()
+print(commands[2].stdout)
 """
 
 # what the blocks on proxies take for granted: a Golem that runs, with a network, and somebody who asks
@@ -380,9 +383,9 @@ EXAMPLES = [
     pytest.param(
         Example(
             "07_service_start",
-            # the image that has its program is nowhere to be had: all that comes before it works
+            image=True,
             after=STARTED,
-            printed=r"3 Command 'Run /golem/run/service_ctl \('--start',\)' failed on provider; .*\n",
+            printed="service --start\n\n",
         ),
         marks=[SERVICES, pytest.mark.contract("S01", "S03")],
     ),
@@ -720,7 +723,9 @@ def surroundings(
         (tmp_path / name).write_text(content, "utf-8")
     if not example.providers:
         if example.network:
-            request.getfixturevalue("on_network")
+            network = request.getfixturevalue("on_network")
+            if example.image:
+                asyncio.run(network.add_image("example/service:latest", make_rootfs(tmp_path / "image")))
         yield
         return
     # how long is waited for an activity is not what the example is about

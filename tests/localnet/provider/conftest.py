@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import re
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -31,6 +28,7 @@ from golem_nb.rest.errors import ApiError, BadRequestError
 from golem_nb.rest.notes import DebitNote, Invoice
 from golem_nb.rest.proposals import OfferProposal, ProposalRejection
 from golem_nb.storage.gsb import GsbStorage
+from tests.localnet.provider.rootfs import make_rootfs
 
 Shell = Callable[..., Awaitable[tuple[int, str]]]
 
@@ -76,18 +74,8 @@ def shell() -> Shell:
 
 @pytest.fixture
 def rootfs(tmp_path: Path) -> Path:
-    """An image's folder with a shell and what it needs, and a program in its own /golem."""
-    folder = tmp_path / "rootfs"
-    needed = subprocess.run(["ldd", "/bin/sh"], capture_output=True, text=True, check=True).stdout
-    for path in ("/bin/sh", *re.findall(r"/\S+", needed)):
-        target = folder / path[1:]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    program = folder / "golem/run/service_ctl"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\necho service $1\n")
-    program.chmod(0o755)
-    return folder
+    """An image's folder with a shell, and a program in its own /golem."""
+    return make_rootfs(tmp_path / "rootfs")
 
 
 @pytest.fixture(scope="module")
