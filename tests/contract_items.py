@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 Stage = Literal["tasks", "services"]
 
 #: the stages whose items must have a test; add "services" when services, networks and proxies arrive
-ARRIVED: frozenset[Stage] = frozenset({"tasks"})
+ARRIVED: frozenset[Stage] = frozenset({"tasks", "services"})
 
 SECTIONS = {
     "G": "The Golem facade",
