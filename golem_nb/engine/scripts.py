@@ -48,7 +48,7 @@ MAX_FAILURES = 4
 MAX_UNRESPONSIVE = 1
 
 #: Output that is still on its way when its command has finished is waited for so long, in seconds.
-STREAM_GRACE = 2.0
+STREAM_GRACE = 5.0
 
 
 class ScriptRunner:

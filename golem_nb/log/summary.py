@@ -247,7 +247,8 @@ class SummaryLogger:
 
     @_on(events.WorkerFinished)
     def _worker_finished(self, event: events.WorkerFinished) -> None:
-        if event.exception is not None:
+        # a worker that we have cancelled says nothing about its provider
+        if event.exception is not None and not isinstance(event.exception, asyncio.CancelledError):
             self._job(event).failures[event.provider_id] += 1
             self._warning(
                 event, "Activity failed on provider '%s', reason: %s", _provider(event), _reason(event)
