@@ -95,6 +95,7 @@ class Panel(anywidget.AnyWidget):
         self._faults: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._writing = threading.RLock()
+        self._counting = threading.Lock()
         self._version = 0
         self._uid = uuid.uuid4().hex
         self._resync = False
@@ -286,13 +287,11 @@ class Panel(anywidget.AnyWidget):
             self._fault(f"There is nothing called {clean(action, 40)!r} here")
             return
         key = self.busy_key(action, arguments)
-        self._busy[key] = self._busy.get(key, 0) + 1
+        self._count(key, 1)
         self._changed()
 
         def done(error: BaseException | None) -> None:
-            self._busy[key] -= 1
-            if not self._busy[key]:
-                del self._busy[key]
+            self._count(key, -1)
             if error is not None:
                 logger.debug("%s of %s failed", action, type(self).__name__, exc_info=error)
                 self._fault(f"{action.replace('_', ' ').capitalize()}: {_words(error)}")
@@ -300,8 +299,15 @@ class Panel(anywidget.AnyWidget):
 
         started = commands.run(lambda: getattr(self, method)(**arguments), done)
         if not started:
-            del self._busy[key]
+            self._count(key, -1)
             self._fault("Too much is under way already: wait until some of it is done")
+
+    def _count(self, key: str, change: int) -> None:
+        """Note that an action is under way, or that it is not any more."""
+        with self._counting:
+            count = self._busy.pop(key, 0) + change
+            if count > 0:
+                self._busy[key] = count
 
     def busy_key(self, action: str, arguments: Mapping[str, Any]) -> str:
         """Return the name under which an action that is under way is part of the state."""

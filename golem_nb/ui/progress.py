@@ -52,8 +52,10 @@ class BatchProgress(Panel):
         self._job.cancel()
 
     def retry_failed(self) -> None:
-        """Compute the failed items again, and show that here."""
-        self._job.retry_failed()
+        """Compute the failed items again, and show that here: it is a batch of its own."""
+        again = self._job.retry_failed()
+        if callable(getattr(again, "facts", None)):
+            self._job = again
         self.revive()
 
     def describe(self) -> dict[str, Any]:

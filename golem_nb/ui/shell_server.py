@@ -1,8 +1,9 @@
 """A shell on a pseudo-terminal, for one connection: what is sent to an instance and run by its own Python.
 
-It needs nothing but Python 3.6 and takes a port and a secret as arguments. It listens before it goes into the
-background, so that who has started it can connect at once. What comes in are frames: a byte that says what
-(0 keys, 1 size), two bytes of length, and the data; what goes out is the terminal's output as it is.
+It needs nothing but Python 3.6 and takes a port, a secret and perhaps an address as arguments. It listens
+before it goes into the background, so that who has started it can connect at once. What comes in are frames:
+a byte that says what (0 keys, 1 size), two bytes of length, and the data; what goes out is the terminal's
+output as it is.
 """
 
 import contextlib
@@ -74,7 +75,8 @@ def main() -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # the instance's own network is the VPN: there is nobody else on it
-    listener.bind(("0.0.0.0", int(sys.argv[1])))  # noqa: S104
+    address = sys.argv[3] if len(sys.argv) > 3 else "0.0.0.0"  # noqa: S104
+    listener.bind((address, int(sys.argv[1])))
     listener.listen(1)
     if os.fork():
         os._exit(0)

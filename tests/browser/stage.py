@@ -19,6 +19,8 @@ from golem_nb.ui.instances import Trail
 from golem_nb.ui.lanes import Lane
 from golem_nb.ui.sources import ClusterFacts, ErrorFact, InstanceFacts, JobFacts, RunningFact, SessionFacts
 
+NOW = datetime.now(UTC)
+
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>\x1b[31m\u202egnp.exe"
 
 
@@ -177,6 +179,28 @@ def trails() -> None:
             trail.states.append((state, now - 120_000 + 30_000 * index))
 
 
+def props_of(n: int) -> dict[str, Any]:
+    """Properties of the n-th offer."""
+    threads = 1 + (n * 7) % 16
+    return {
+        "golem.com.pricing.model": "linear",
+        "golem.com.pricing.model.linear.coeffs": [
+            1e-6 * (1 + (n * 13) % 29),
+            2e-5 * (1 + (n * 31) % 17 / 8),
+            1e-4,
+        ],
+        "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
+        "golem.node.id.name": HOSTILE if n == 3 else f"provider-{n}",
+        "golem.node.debug.subnet": "public",
+        "golem.inf.cpu.threads": threads,
+        "golem.inf.cpu.cores": max(threads // 2, 1),
+        "golem.inf.mem.gib": 2.0 * (1 + n % 16),
+        "golem.inf.storage.gib": 10.0 * (1 + n % 9),
+        "golem.runtime.name": "vm" if n % 5 else "wasmtime",
+        "golem.runtime.capabilities": ["vpn", "inet"] if n % 3 else ["vpn"],
+    }
+
+
 class Stall:
     """A market with as many offers as wanted."""
 
@@ -195,34 +219,10 @@ class Stall:
     def close(self) -> None:
         self.closed = True
 
-    def add(self, number: int, name: str = "provider") -> None:
+    def add(self, number: int) -> None:
         for _ in range(number):
             n = len(self.table)
-            threads = 1 + (n * 7) % 16
-            props = {
-                "golem.com.pricing.model": "linear",
-                "golem.com.pricing.model.linear.coeffs": [
-                    1e-6 * (1 + (n * 13) % 29),
-                    2e-5 * (1 + (n * 31) % 17 / 8),
-                    1e-4,
-                ],
-                "golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.cpu_sec"],
-                "golem.node.id.name": HOSTILE if n == 3 else f"{name}-{n}",
-                "golem.node.debug.subnet": "public",
-                "golem.inf.cpu.threads": threads,
-                "golem.inf.cpu.cores": max(threads // 2, 1),
-                "golem.inf.mem.gib": 2.0 * (1 + n % 16),
-                "golem.inf.storage.gib": 10.0 * (1 + n % 9),
-                "golem.runtime.name": "vm" if n % 5 else "wasmtime",
-                "golem.runtime.capabilities": ["vpn", "inet"] if n % 3 else ["vpn"],
-            }
             self.table.add(
-                Offer(
-                    id=f"offer-{n}",
-                    issuer=f"0x{n:040x}",
-                    props=props,
-                    constraints="",
-                    timestamp=datetime.now(UTC),
-                )
+                Offer(id=f"offer-{n}", issuer=f"0x{n:040x}", props=props_of(n), constraints="", timestamp=NOW)
             )
         desk.mark()

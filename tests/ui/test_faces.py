@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import ModuleType
+from xml.etree import ElementTree
+
+import attrs
+import pytest
+
+from golem_nb.ui.faces import (
+    cluster_html,
+    cluster_text,
+    dashboard_html,
+    job_html,
+    job_text,
+    market_html,
+    session_html,
+    session_text,
+    terminal_html,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOSTILE = "<img src=x onerror=alert(1)>]]>&amp;\x1b[31m\x00\ud800\u202e"
+
+
+def pages(stage: ModuleType) -> list[str]:
+    job = attrs.evolve(stage.job.now, what=HOSTILE, outcome=HOSTILE, name=HOSTILE)
+    session = attrs.evolve(stage.session.now, name=HOSTILE, subnet=HOSTILE, problem=HOSTILE, left=[HOSTILE])
+    stall = stage.Stall(10)
+    return [
+        session_html(session, NOW),
+        job_html(job, [(HOSTILE, "running", 1, 0, "0.1")], NOW),
+        cluster_html(attrs.evolve(stage.cluster.now, service=HOSTILE), NOW),
+        dashboard_html(session, 3, {"running": 1}, {HOSTILE: 0.5}, NOW),
+        market_html(HOSTILE, 10, stall.frame(), NOW),
+        terminal_html(HOSTILE, HOSTILE * 100, NOW),
+    ]
+
+
+def test_snapshots_are_well_formed_and_hold_nothing_that_runs(stage: ModuleType) -> None:
+    for page in pages(stage):
+        root = ElementTree.fromstring(page)
+        for node in root.iter():
+            assert node.tag in {"div", "span", "table", "thead", "tbody", "tr", "th", "td", "pre", "b"}
+            assert set(node.attrib) <= {"style", "role", "aria-label", "scope"}
+        assert "<img" not in page
+        assert "&lt;img src=x" in page
+
+
+def test_snapshots_say_when_they_were_made_and_follow_the_theme(stage: ModuleType) -> None:
+    for page in pages(stage):
+        assert "As of 2026-03-01" in page
+        assert "var(--jp-layout-color1" in page
+        assert "var(--jp-ui-font-color0" in page
+
+
+def test_a_snapshot_is_the_same_each_time(stage: ModuleType) -> None:
+    assert pages(stage) == pages(stage)
+
+
+@pytest.mark.parametrize("amount", ["0", "0.00000001", "123456"])
+def test_odd_budgets(stage: ModuleType, amount: str) -> None:
+    session = attrs.evolve(stage.session.now, budget=Decimal(amount))
+    ElementTree.fromstring(session_html(session, NOW))
+    assert session_text(session)
+
+
+def test_lines_of_text(stage: ModuleType) -> None:
+    assert session_text(stage.session.now) == (
+        "Session default, ready on local: 0.2055 of 1.0000 tGLM spent, 0.0500 reserved, "
+        "job-3, cluster-1 are running"
+    )
+    assert (
+        job_text(stage.job.now) == "job-3 running: 32 of 50 done, 4 running, 2 failed, 3 retries, 0.0123 GLM"
+    )
+    assert cluster_text(stage.cluster.now) == (
+        "cluster-1 of WebService running: 1 of 5 instances running, 0.0234 GLM"
+    )
+
+
+def test_lines_have_no_line_break_whatever_comes(stage: ModuleType) -> None:
+    texts: list[Callable[[], str]] = [
+        lambda: session_text(attrs.evolve(stage.session.now, name="a\nb\u2028c")),
+        lambda: job_text(attrs.evolve(stage.job.now, name="a\nb")),
+        lambda: cluster_text(attrs.evolve(stage.cluster.now, service="a\r\nb")),
+    ]
+    for text in texts:
+        assert len(text().splitlines()) == 1

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from golem_nb import events as ev
+from golem_nb.ui.instances import Instances
+from golem_nb.ui.lanes import MOST_LANES, Lanes
+from golem_nb.ui.series import MOST_SAMPLES, Series
+from tests.browser.rush import Rush
+
+
+@pytest.fixture
+def rush() -> Rush:
+    return Rush(["sun", "<b>moon</b>\x1b[31m"])
+
+
+def invoice(rush: Rush, index: int, amount: str) -> ev.Event:
+    bill: Any = SimpleNamespace(amount=Decimal(amount))
+    return ev.InvoiceAccepted(rush.job, rush.agreements[index], bill)
+
+
+def test_a_lane_goes_through_its_states(rush: Rush) -> None:
+    lanes = Lanes()
+    agreement, activity = rush.agreements[0], rush.activities[0]
+    task: Any = SimpleNamespace(id="7", data=None)
+    seen = []
+    for event in (
+        ev.AgreementCreated(rush.job, agreement),
+        ev.AgreementConfirmed(rush.job, agreement),
+        ev.ActivityCreated(rush.job, agreement, activity),
+        ev.TaskStarted(rush.job, agreement, activity, task),
+        ev.TaskAccepted(rush.job, agreement, activity, task),
+        ev.WorkerFinished(rush.job, agreement, activity),
+        ev.AgreementTerminated(rush.job, agreement, {}),
+        invoice(rush, 0, "0.5"),
+    ):
+        assert lanes.take(event)
+        seen.append(lanes.of("1")[0].state)
+    assert seen == ["negotiating", "waiting", "deploying", "running", "waiting", "ended", "ended", "paid"]
+    (lane,) = lanes.of("1")
+    assert (lane.name, lane.done, lane.failed, lane.cost) == ("sun", 1, 0, Decimal("0.5"))
+
+
+def test_what_a_provider_says_is_cleaned(rush: Rush) -> None:
+    lanes = Lanes()
+    lanes.take(ev.AgreementCreated(rush.job, rush.agreements[1]))
+    error = RuntimeError("bad\x1b[2J\nthing")
+    lanes.take(
+        ev.WorkerFinished(
+            rush.job, rush.agreements[1], rush.activities[1], exc_info=(RuntimeError, error, None)
+        )
+    )
+    (lane,) = lanes.of("1")
+    assert lane.name == "<b>moon</b>"
+    assert (lane.state, lane.doing, lane.failed) == ("failed", "bad thing", 1)
+
+
+def test_running_activities_cost_by_their_time(rush: Rush) -> None:
+    lanes = Lanes()
+    lanes.take(ev.ActivityCreated(rush.job, rush.agreements[0], rush.activities[0]))
+    (lane,) = lanes.of("1")
+    price, since = lane.active[rush.agreements[0].id]
+    lane.active[rush.agreements[0].id] = price, since - 100
+    assert Decimal("0.0099") < lane.cost < Decimal("0.0102")
+
+
+def test_other_events_cost_one_look(rush: Rush) -> None:
+    lanes, series, instances = Lanes(), Series(), Instances()
+    event = ev.GettingResults(rush.job, rush.agreements[0], rush.activities[0], SimpleNamespace(id=1))
+    started = time.perf_counter()
+    for _ in range(20_000):
+        lanes.take(event)
+        series.take(event)
+        instances.take(event)
+    assert (time.perf_counter() - started) / 20_000 < 5e-6
+    assert lanes.of("1") == []
+
+
+def test_lanes_are_bounded() -> None:
+    rush = Rush([f"p{n}" for n in range(MOST_LANES + 50)])
+    lanes = Lanes()
+    for event in rush.begin():
+        lanes.take(event)
+    assert len(lanes.of("1")) == MOST_LANES
+
+
+def test_series_count_tasks_offers_and_money(rush: Rush) -> None:
+    series = Series()
+    for event in rush.begin():
+        series.take(event)
+    for number in range(3):
+        series.take(rush.proposal(number))
+        for event in rush.turn():
+            series.take(event)
+        series.sample()
+    assert series.tasks == {"waiting": 0, "running": 0, "accepted": 6, "rejected": 0, "failed": 0}
+    assert series.offer_rows[1] == [1.0, 2.0, 3.0]
+    assert series.task_rows[1] == [2.0, 4.0, 6.0]
+    series.take(invoice(rush, 0, "0.0005"))
+    names, costs = series.cost_rows[1:]
+    assert names[-1] == "sun"
+    assert costs[-1] == pytest.approx(0.0005)
+
+
+def test_tasks_that_nobody_could_do_have_failed_when_their_job_is_over(rush: Rush) -> None:
+    series = Series()
+    task: Any = SimpleNamespace(id="1", data=None)
+    series.take(ev.TaskStarted(rush.job, rush.agreements[0], rush.activities[0], task))
+    assert series.tasks["running"] == 1
+    series.take(ev.TaskFinished(rush.job, rush.agreements[0], rush.activities[0], task))
+    assert series.tasks["waiting"] == 1
+    series.take(ev.JobFinished(rush.job))
+    assert series.tasks == {"waiting": 0, "running": 0, "accepted": 0, "rejected": 0, "failed": 1}
+
+
+def test_series_are_thinned_but_keep_their_ends(rush: Rush) -> None:
+    series = Series()
+    for number in range(MOST_SAMPLES * 3):
+        series.offers = number
+        series.sample()
+    times, offers = series.offer_rows
+    assert len(times) == len(offers) <= MOST_SAMPLES
+    assert (offers[0], offers[-1]) == (0.0, MOST_SAMPLES * 3 - 1)
+
+
+def test_instances_remember_states_and_the_end_of_their_output(rush: Rush) -> None:
+    instances = Instances()
+    service = SimpleNamespace(id="s1")
+    for event in rush.service(service, 0, "pending", "starting", "running"):
+        instances.take(event)
+    command: Any = None
+    script: Any = SimpleNamespace(id=1)
+    for text in ("<script>\x1b[31m", "x" * 50_000, b"\xff last"):
+        instances.take(
+            ev.CommandExecuted(
+                rush.job, rush.agreements[0], rush.activities[0], script, command, True, None, text
+            )
+        )
+    # of an activity that belongs to no instance
+    instances.take(
+        ev.CommandExecuted(
+            rush.job, rush.agreements[1], rush.activities[1], script, command, True, None, "other"
+        )
+    )
+    trail = instances.of("s1")
+    assert [state for state, _ in trail.states] == ["starting", "running"]
+    assert trail.output.endswith("� last")
+    assert len(trail.output) <= 8000
+    assert "other" not in trail.output
+    assert instances.of("nobody").output == ""

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from golem_nb.ui import pump as pump_module
+from golem_nb.ui.pump import Pump
+
+
+class Gauge:
+    """Something to be kept up to date, and when it was."""
+
+    ticking = False
+    interval = 0.1
+
+    def __init__(self) -> None:
+        self.flushes: list[float] = []
+        self.beats = 0
+        self.error: Exception | None = None
+        self.thread: str | None = None
+
+    def flush(self) -> bool:
+        self.flushes.append(time.monotonic())
+        self.thread = threading.current_thread().name
+        if self.error is not None:
+            raise self.error
+        return True
+
+    def beat(self) -> None:
+        self.beats += 1
+
+
+@pytest.fixture
+def pump() -> Iterator[Pump]:
+    made = Pump()
+    yield made
+    made.close()
+
+
+def until(condition: object, limit: float = 5.0) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_it_writes_at_once_and_then_no_more_often_than_allowed(pump: Pump) -> None:
+    gauge = Gauge()
+    pump.add(gauge)
+    until(lambda: gauge.flushes)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        pump.mark()
+        time.sleep(0.0005)
+    gaps = [after - before for before, after in zip(gauge.flushes, gauge.flushes[1:], strict=False)]
+    assert 5 <= len(gauge.flushes) <= 12
+    assert min(gaps) > 0.095
+    assert gauge.thread == "golem_nb pump"
+
+
+def test_it_rests_when_nothing_happens(pump: Pump) -> None:
+    gauge = Gauge()
+    pump.add(gauge)
+    until(lambda: gauge.flushes)
+    time.sleep(0.6)
+    assert len(gauge.flushes) <= 2
+
+
+def test_the_last_change_is_written(pump: Pump) -> None:
+    gauge = Gauge()
+    pump.add(gauge)
+    until(lambda: gauge.flushes)
+    pump.mark()
+    pump.mark()
+    marked = time.monotonic()
+    until(lambda: gauge.flushes[-1] >= marked)
+    assert time.monotonic() - marked < 0.5
+
+
+def test_what_changes_by_itself_is_looked_at(pump: Pump, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, "TICK", 0.2)
+    gauge = Gauge()
+    gauge.ticking = True
+    pump.add(gauge)
+    until(lambda: len(gauge.flushes) > 3)
+
+
+def test_it_says_that_the_kernel_is_alive(pump: Pump, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, "BEAT", 0.2)
+    gauge = Gauge()
+    pump.add(gauge)
+    until(lambda: gauge.beats > 1)
+
+
+def test_an_error_of_one_does_not_stop_the_others(pump: Pump) -> None:
+    bad, good = Gauge(), Gauge()
+    bad.error = ValueError("broken")
+    pump.add(bad)
+    pump.add(good)
+    until(lambda: good.flushes)
+    pump.mark()
+    until(lambda: len(good.flushes) > 1)
+
+
+def test_slow_rounds_make_it_slower(pump: Pump) -> None:
+    class Slow(Gauge):
+        def flush(self) -> bool:
+            time.sleep(0.08)
+            return super().flush()
+
+    slow = Slow()
+    pump.add(slow)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        pump.mark()
+        time.sleep(0.001)
+    assert len(slow.flushes) <= 3
+
+
+def test_removed_and_closed_it_writes_no_more(pump: Pump) -> None:
+    gauge = Gauge()
+    pump.add(gauge)
+    until(lambda: gauge.flushes)
+    pump.remove(gauge)
+    time.sleep(0.2)
+    count = len(gauge.flushes)
+    pump.mark()
+    time.sleep(0.3)
+    assert len(gauge.flushes) == count
+    started = time.monotonic()
+    pump.close()
+    assert time.monotonic() - started < 0.5
+    pump.add(gauge)
+    assert pump._thread is not None
+    assert not pump._thread.is_alive()
+
+
+def test_marking_costs_next_to_nothing(pump: Pump) -> None:
+    pump.add(Gauge())
+    started = time.perf_counter()
+    for _ in range(100_000):
+        pump.mark()
+    assert time.perf_counter() - started < 0.2
