@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import struct
@@ -78,4 +79,6 @@ class TestShellServer:
         with socket.create_connection(("127.0.0.1", port), 10) as connection:
             connection.settimeout(20)
             connection.sendall(b"x" * len(secret) + frame(0, b"echo hello\n"))
-            assert connection.recv(100) == b""
+            # closed, or reset because something was sent that nobody has read
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(100) == b""

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from golem_nb import events as ev
+from golem_nb import figures
+from golem_nb.figures.costs import running_costs
+from golem_nb.figures.dashboard import check
+from golem_nb.figures.style import PALETTE, escaped
+from golem_nb.figures.tasks import finished_counts
+from golem_nb.figures.times import milliseconds, thinned
+from golem_nb.frames import OfferTable, Recorder
+from tests.browser.rush import Rush
+
+HOSTILE = "<img src=x onerror=alert(1)>$x^2$&amp;\x1b[31m\u202e"
+
+
+class Instance:
+    """As much of a service as the recorder looks at."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.exc_info = (None, None, None)
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Recorder:
+    made = Recorder()
+    rush = Rush(["sun", HOSTILE, *(f"p{n}" for n in range(10))])
+    for event in rush.begin():
+        made.take(event)
+    for number in range(8):
+        made.take(rush.proposal(number))
+        for event in rush.turn():
+            made.take(event)
+    for index, states in enumerate(
+        (["pending", "starting", "running"], ["pending", "starting", "running", "stopping", "terminated"])
+    ):
+        for event in rush.service(Instance(f"instance-{index}"), index, *states):
+            made.take(event)
+    return made
+
+
+def everything(recorder: Recorder) -> list[go.Figure]:
+    """One of each, light."""
+    sessions = pd.DataFrame(
+        {
+            "name": ["default", HOSTILE],
+            "network": ["local", "hoodi"],
+            "started": pd.to_datetime(["2026-03-01T12:00Z", "2026-03-02T12:00Z"]),
+            "accepted": [0.2, 0.1],
+            "settled": [0.1, 0.1],
+        }
+    )
+    times = recorder.events()["time"][:5]
+    counts = pd.DataFrame({"time": times, "offers": range(len(times))})
+    return [
+        figures.price_against_size(recorder.offers()),
+        figures.price_distribution(recorder.offers()),
+        figures.offers_over_time(counts),
+        figures.cost_over_time(running_costs(recorder.events()), 1.0),
+        figures.cost_by_provider(recorder.costs()),
+        figures.cost_by_session(sessions),
+        figures.service_states(recorder.services()),
+        figures.task_states(recorder.tasks()),
+        figures.throughput(recorder.tasks()),
+        figures.dashboard(
+            events=recorder.events(),
+            offers=recorder.offers(),
+            services=recorder.services(),
+            tasks=recorder.tasks(),
+            budget=0.02,
+        ),
+    ]
+
+
+def test_every_figure_of_a_session_can_be_exported(recorder: Recorder) -> None:
+    for figure in everything(recorder):
+        assert type(figure) is go.Figure
+        assert figure.to_json()
+        assert figure.data
+
+
+def test_every_figure_of_nothing(recorder: Recorder) -> None:
+    for figure in everything(Recorder()):
+        assert figure.to_json()
+
+
+def test_what_a_provider_says_is_shown_as_it_is(recorder: Recorder) -> None:
+    shown = escaped(HOSTILE, 200)
+    assert "<" not in shown
+    assert "$" not in shown
+    for figure in everything(recorder):
+        text = figure.to_json()
+        assert "<img" not in text
+        assert "\\u003cimg" not in text
+        assert "\\u001b" not in text
+        assert "\u202e" not in text
+        for template in json.dumps(
+            [trace.hovertemplate for trace in figure.data if trace.hovertemplate]
+        ).split("%{"):
+            # a name that looks like a placeholder must not become one
+            assert "onerror" not in template.split("}")[0]
+
+
+def test_running_costs_are_the_accepted_sums(recorder: Recorder) -> None:
+    costs = running_costs(recorder.events())
+    last = costs.groupby("provider")["cost"].last()
+    accepted = recorder.costs().groupby("provider", observed=True)["accepted"].sum()
+    assert last["sun"] == pytest.approx(accepted["sun"])
+    assert last.sum() == pytest.approx(float(recorder.totals().accepted))
+    assert (
+        costs["cost"].is_monotonic_increasing
+        or (costs.groupby("provider")["cost"].diff().dropna() >= 0).all()
+    )
+
+
+def test_an_invoice_takes_the_place_of_its_notes() -> None:
+    rush, recorder = Rush(["sun"]), Recorder()
+    for event in (*rush.begin(), *rush.turn(), *rush.turn()):
+        recorder.take(event)
+    bill: Any = SimpleNamespace(
+        amount=Decimal("0.0003"),
+        invoice_id="i",
+        agreement_id=rush.agreements[0].id,
+        activity_ids=[],
+    )
+    recorder.take(ev.InvoiceAccepted(rush.job, rush.agreements[0], bill))
+    assert running_costs(recorder.events())["cost"].tolist() == pytest.approx([0.0001, 0.0002, 0.0003])
+
+
+def test_many_providers_become_few_areas(recorder: Recorder) -> None:
+    figure = figures.cost_over_time(running_costs(recorder.events()), 0.02)
+    names = [trace.name for trace in figure.data]
+    assert "5 others" in names
+    assert names[-2:] == ["projection", "budget"]
+    areas = [trace for trace in figure.data if trace.stackgroup]
+    total = sum(np.asarray(trace.y, dtype=float)[-1] for trace in areas)
+    assert total == pytest.approx(float(recorder.totals().accepted))
+
+
+def test_the_projection_goes_on_at_the_present_pace() -> None:
+    start = pd.Timestamp("2026-03-01T12:00Z")
+    costs = pd.DataFrame(
+        {
+            "time": [start + timedelta(seconds=n) for n in range(11)],
+            "provider": "sun",
+            "cost": np.arange(11.0),
+        }
+    )
+    figure = figures.cost_over_time(costs, 100.0)
+    line = next(trace for trace in figure.data if trace.name == "projection")
+    assert list(line.y) == pytest.approx([10.0, 12.5])
+    assert "budget" not in [trace.name for trace in figure.data]
+    assert "budget" in [trace.name for trace in figures.cost_over_time(costs, 20.0).data]
+
+
+def test_states_are_told_by_pattern_too(recorder: Recorder) -> None:
+    bars = figures.service_states(recorder.services(), datetime.now(UTC)).data
+    looks = [(bar.marker.color, bar.marker.pattern.shape) for bar in bars]
+    assert len({shape for _, shape in looks}) == len(looks)
+
+
+def test_throughput_adds_up(recorder: Recorder) -> None:
+    counts = finished_counts(recorder.tasks())
+    assert counts["finished"].iloc[-1] == 96
+
+
+def test_times_are_milliseconds() -> None:
+    moments = pd.Series(pd.to_datetime(["2026-03-01T12:00:00.25Z", None]))
+    found = milliseconds(moments)
+    assert found[0] == 1772366400250.0
+    assert np.isnan(found[1])
+
+
+def test_long_columns_are_thinned() -> None:
+    x = np.arange(100_000, dtype=np.float64)
+    thin, other = thinned(x, x * 2, most=2000)
+    assert len(thin) <= 2000
+    assert (thin[0], thin[-1], other[-1]) == (0, 99_999, 199_998)
+
+
+def test_a_market_of_ten_thousand_is_a_small_figure() -> None:
+    table, rush = OfferTable(), Rush(["x"])
+    for number in range(10_000):
+        event: Any = rush.proposal(number)
+        table.add(event.proposal)
+    figure = figures.price_against_size(table.frame())
+    assert sum(len(trace.x) for trace in figure.data) <= 4000
+
+
+@pytest.mark.parametrize("wrong", ["cost", ["offers", "nothing"], []])
+def test_a_part_that_does_not_exist(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="offers"):
+        check(wrong)
+    with pytest.raises(ValueError, match="is not one of threads"):
+        figures.price_against_size(OfferTable().frame(), size="weight")
+
+
+def test_a_choice_of_parts(recorder: Recorder) -> None:
+    assert check(["tasks", "offers"]) == ("offers", "tasks")
+    figure = figures.dashboard(
+        events=recorder.events(),
+        offers=recorder.offers(),
+        services=recorder.services(),
+        tasks=recorder.tasks(),
+        show=["tasks", "costs"],
+    )
+    headings = [note.text for note in figure.layout.annotations]
+    assert headings == ["<b>Cost</b>", "<b>Tasks by state</b>"]
+    assert figure.layout.xaxis.visible is False
+    assert figure.layout.xaxis5.visible is True
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("page", ["#ffffff", "#111111"])
+def test_colours_can_be_seen_on_light_and_on_dark(page: str) -> None:
+    for colour in PALETTE:
+        dark, light = sorted([_luminance(colour), _luminance(page)])
+        assert (light + 0.05) / (dark + 0.05) >= 3, colour

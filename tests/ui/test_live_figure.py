@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from golem_nb.figures import PARTS
+from golem_nb.frames import Recorder
+from golem_nb.ui.dashboard import SLOTS, Dashboard
+from golem_nb.ui.desk import Desk
+from golem_nb.ui.live_figure import LiveFigure, _runtime
+from tests.browser.rush import Rush
+
+
+def test_plotly_is_sent_once_and_not_with_every_figure() -> None:
+    first, second = LiveFigure(), LiveFigure()
+    runtime = _runtime()
+    assert runtime is not None
+    assert runtime is _runtime()
+    assert len(runtime._esm) > 1_000_000
+    assert len(first._esm) == len(second._esm) < 10_000
+
+
+def test_a_page_that_is_loaded_later_gets_the_figure_as_it_is() -> None:
+    figure = LiveFigure([{"type": "scatter", "x": [1.0], "y": [1.0]}])
+    figure.change({0: {"x": np.array([1.0, 2.0]), "y": np.array([3.0, 4.0])}})
+    state = figure.get_state()
+    sent = state["_widget_data"][0]["y"]
+    assert np.frombuffer(sent["buffer"], dtype=sent["dtype"]).tolist() == [3.0, 4.0]
+    assert np.asarray(figure.data[0].y).tolist() == [3.0, 4.0]
+
+
+def board(stage: ModuleType) -> tuple[Dashboard, Rush, Desk]:
+    desk = Desk(stage.session, Recorder())
+    rush = Rush([f"p{n}" for n in range(12)])
+    dashboard = desk.dashboard()
+    return dashboard, rush, desk
+
+
+def test_a_dashboard_keeps_its_traces_whatever_happens(stage: ModuleType) -> None:
+    dashboard, rush, desk = board(stage)
+    count = len(dashboard.live.data)
+    assert count == sum(SLOTS.values())
+    for event in (*rush.begin(), *rush.turn()):
+        desk.take(event)
+    dashboard.flush()
+    for event in rush.turn():
+        desk.take(event)
+    dashboard.flush()
+    assert len(dashboard.live.data) == count
+    names = [trace.name for trace in dashboard.live.data]
+    assert "p11" not in names
+    assert "5 others" in names
+    accepted = next(trace for trace in dashboard.live.data if trace.name == "accepted")
+    assert np.asarray(accepted.x).tolist() == [24.0]
+
+
+def test_only_what_has_changed_is_sent(stage: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard, rush, desk = board(stage)
+    sent: list[list[int]] = []
+    monkeypatch.setattr(
+        dashboard.live, "_send_update_msg", lambda trace_indexes, **_: sent.append(list(trace_indexes))
+    )
+    dashboard.flush()
+    assert sent == []
+    desk.take(rush.proposal(1))
+    dashboard.flush()
+    assert sent == [[0]]
+
+
+def test_a_choice_hides_the_rest(stage: ModuleType) -> None:
+    dashboard, _, _ = board(stage)
+    dashboard.choose(["costs"])
+    assert [trace.visible for trace in dashboard.live.data].count(True) == SLOTS["costs"]
+    assert dashboard.describe()["parts"]["costs"] == {"title": "Cost", "shown": True}
+    dashboard.choose(PARTS)
+    assert all(trace.visible for trace in dashboard.live.data)
+
+
+def test_the_figure_is_a_plain_one_of_this_moment(stage: ModuleType) -> None:
+    dashboard, rush, desk = board(stage)
+    for event in (*rush.begin(), *rush.turn()):
+        desk.take(event)
+    figure = dashboard.figure
+    assert type(figure).__name__ == "Figure"
+    figure.update_layout(title="mine")
+    assert dashboard.live.layout.title.text is None
+    assert dashboard.bundle()["text/html"]
