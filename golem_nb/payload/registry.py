@@ -28,6 +28,9 @@ REGISTRY_VARIABLE = "GOLEM_REGISTRY_URL"
 #: are described before it is known where they will run.
 NETWORK_REGISTRY: ContextVar[str | None] = ContextVar("NETWORK_REGISTRY", default=None)
 
+#: The same for packages that are looked up outside of any network's context, such as in a notebook's cell.
+_ambient: str | None = None
+
 _TIMEOUT = aiohttp.ClientTimeout(total=30, connect=10)
 _ANSWER_LIMIT = 64 * 1024
 # SHA3-224, as `sha3sum -a 224` prints it.
@@ -70,8 +73,20 @@ def registry_url(given: str) -> str:
         if os.environ.get(REGISTRY_VARIABLE, "").strip():
             url, source = os.environ[REGISTRY_VARIABLE].strip(), REGISTRY_VARIABLE
         else:
-            url = NETWORK_REGISTRY.get() or given
+            url = NETWORK_REGISTRY.get() or _ambient or given
     return check_url(source, url).rstrip("/")
+
+
+def use_registry(url: str | None) -> None:
+    """Have packages looked up in a network's own registry where nothing else is said.
+
+    Parameters
+    ----------
+    url
+        The registry of the only network that this process works with; None: the public one.
+    """
+    global _ambient
+    _ambient = url
 
 
 def check_hash(image_hash: object) -> str:

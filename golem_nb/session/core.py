@@ -372,6 +372,12 @@ class Core:
         self.on_change()
 
     @property
+    def registry(self) -> str | None:
+        """The image registry of the session's network, if it has one of its own."""
+        daemon: Daemon | None = getattr(self, "daemon", None)
+        return None if daemon is None else daemon.registry
+
+    @property
     def left(self) -> Decimal:
         """What is neither accepted nor reserved, GLM; may be called from any thread."""
         limits: Limits | None = getattr(self, "limits", None)

@@ -27,6 +27,7 @@ from golem_nb.events import Event
 from golem_nb.frames import OfferTable
 from golem_nb.log import get_logger
 from golem_nb.payload import vm
+from golem_nb.payload.registry import use_registry
 from golem_nb.session.aio import AsyncFace
 from golem_nb.session.batch import Batch
 from golem_nb.session.bill import Bill
@@ -181,6 +182,7 @@ class Session:
         core.on_event, core.on_change = core.desk.take, core.desk.mark
         self._starting = self._core.portal.start(self._core.open())
         self._starting.add_done_callback(lambda _: self._forget_if_failed())
+        self._starting.add_done_callback(lambda _: _use_their_registry())
         atexit.register(self._at_exit)
 
     def _wait_for_start(self) -> None:
@@ -208,6 +210,7 @@ class Session:
             if _living.get(self.name) is self:
                 del _living[self.name]
         atexit.unregister(self._at_exit)
+        _use_their_registry()
 
     @staticmethod
     def living(name: str = "default") -> Session:
@@ -951,6 +954,12 @@ def _batch_limits(
         "max_tries": max_tries,
         "max_cost": None if max_cost is None else amount("max_cost", max_cost),
     }
+
+
+def _use_their_registry() -> None:
+    """Let ``await vm.repo(...)`` in a cell find the images of the network of all living sessions."""
+    registries = {session._core.registry for session in list(_living.values())}
+    use_registry(registries.pop() if len(registries) == 1 else None)
 
 
 def _value(item: FinishedItem) -> Any:

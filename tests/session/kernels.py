@@ -28,6 +28,7 @@ class Reply:
     error: str = ""
     value: str = ""
     traceback: str = ""
+    mimetypes: set[str] = attrs.field(factory=set)
 
     @property
     def said(self) -> str:
@@ -62,6 +63,7 @@ class Cell:
             if kind == "stream":
                 setattr(reply, content["name"], getattr(reply, content["name"]) + content["text"])
             elif kind in ("execute_result", "display_data"):
+                reply.mimetypes |= set(content["data"])
                 reply.text += content["data"].get("text/plain", "")
                 reply.html += content["data"].get("text/html", "")
             elif kind == "error":

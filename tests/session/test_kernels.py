@@ -333,6 +333,27 @@ def test_magics(kernel: Kernel) -> None:
     assert "GLM spent" in kernel.must("%golem stop", timeout=60).text
 
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def test_everything_has_three_faces(kernel: Kernel) -> None:
+    kernel.must(SETUP + CLOCK)
+    kernel.must("job = session.run('echo {}', range(4), payload=alpine)\njob.wait(60)")
+    kernel.must("cluster = session.cluster(Clock)\ncluster.wait(60)")
+    for name, words in (
+        ("session", "ready"),
+        ("job", "4 of 4 done"),
+        ("cluster", "1 of 1 instances running"),
+    ):
+        reply = kernel.must(name)
+        assert words in reply.text
+        assert reply.html.startswith("<div")
+        assert VIEW in reply.mimetypes
+    reply = kernel.must("explorer = session.market()\nexplorer", timeout=30)
+    assert VIEW in reply.mimetypes
+    kernel.must("cluster.stop()")
+
+
 PASTED = """
 import asyncio
 from golem_nb import Golem, Task, vm

@@ -299,6 +299,32 @@ def test_a_script_that_forgets_to_stop_ends_its_agreements(on_network: LocalNetw
     assert process.communicate()[1] == ""
 
 
+def test_a_worker_that_blocks_the_engine_is_named(session: Session, alpine: Any) -> None:
+    async def render(context: Any, tasks: Any) -> Any:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/true")
+            yield script
+            time.sleep(3.5)
+            task.accept_result()
+
+    session.execute_tasks(render, [1], alpine).result(60)
+    deadline = time.monotonic() + 5
+    while len(session.warnings) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "render" in session.warnings[-1]
+    assert "asyncio.to_thread" in session.warnings[-1]
+    assert session.facts().problem == session.warnings[-1]
+
+
+async def test_packages_are_found_in_the_registry_of_the_network(session: Session, network: Any) -> None:
+    """Also where they are awaited in a cell, before a session knows of them."""
+    from golem_nb import vm
+
+    package = await vm.repo(image_tag="golem/alpine:latest")
+    assert network.registry_url in await package.resolve_url()
+
+
 def test_a_network_for_clusters(session: Session) -> None:
     network = session.create_network("192.168.77.0/24")
     assert network.owner_ip == "192.168.77.1"
