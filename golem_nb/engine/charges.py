@@ -45,7 +45,7 @@ class LinearPrice:
         coefficients, vector = offer_props.get(COEFFICIENTS), offer_props.get(USAGE_VECTOR)
         if not isinstance(coefficients, list) or not isinstance(vector, list):
             return None
-        numbers = [Decimal(str(value)) for value in coefficients if isinstance(value, int | float)]
+        numbers = [Decimal(str(value)) for value in coefficients if type(value) in (int, float)]
         if len(numbers) != len(vector) + 1 or len(coefficients) != len(numbers):
             return None
         if not all(number.is_finite() and number >= 0 for number in numbers):
