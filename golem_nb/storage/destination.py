@@ -61,6 +61,7 @@ class GsbDestination:
         self._closed = False
         # set when `wait` has something to tell: completeness, or an error
         self._told = asyncio.Event()
+        self._delivering = asyncio.Lock()
 
     async def answer(self, component: str, payload: Any) -> None:
         """Take a provider's message; `RefusedError` if there is something wrong with it."""
@@ -147,10 +148,12 @@ class GsbDestination:
         if not self._complete:
             assert self.error is not None
             raise self.error
-        if not self._closed:
-            # from here on nothing may change any more
-            self._closed = True
-            await self.sink.deliver()
+        # several may wait, and for all of them it has to be in its place
+        async with self._delivering:
+            if not self._closed:
+                # from here on nothing may change any more
+                self._closed = True
+                await self.sink.deliver()
 
     async def bytes(self) -> bytes:
         """What has arrived, after `wait`; only of a destination in memory."""
