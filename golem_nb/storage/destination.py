@@ -145,15 +145,20 @@ class GsbDestination:
                     f"the provider says that it was sent, but only {self._ranges.start_end} bytes and no end "
                     "have arrived: try another provider"
                 ) from None
-        if not self._complete:
-            assert self.error is not None
-            raise self.error
         # several may wait, and for all of them it has to be in its place
         async with self._delivering:
+            if not self._complete:
+                assert self.error is not None
+                raise self.error
             if not self._closed:
                 # from here on nothing may change any more
                 self._closed = True
-                await self.sink.deliver()
+                try:
+                    await self.sink.deliver()
+                except OSError as error:
+                    self._complete = False
+                    self.error = TransferError(f"what arrived could not be put into its place: {error}")
+                    raise
 
     async def bytes(self) -> bytes:
         """What has arrived, after `wait`; only of a destination in memory."""

@@ -44,6 +44,14 @@ class Cell:
         self._message = message
         self._sent = time.monotonic()
 
+    def started(self, timeout: float = 30.0) -> Cell:
+        """Wait until the kernel has begun to run it."""
+        while True:
+            message = self._kernel.client.get_iopub_msg(timeout=timeout)
+            mine = message["parent_header"].get("msg_id") == self._message
+            if mine and message["msg_type"] == "execute_input":
+                return self
+
     def reply(self, timeout: float = 60.0) -> Reply:
         """Wait for its end."""
         client = self._kernel.client

@@ -99,7 +99,7 @@ def test_an_interrupt_ends_the_waiting_and_the_work_goes_on(kernel: Kernel) -> N
     for code in WAITS:
         times = []
         for _ in range(3):
-            cell = kernel.begin(code)
+            cell = kernel.begin(code).started()
             time.sleep(0.7)
             interrupted = time.monotonic()
             kernel.interrupt()
@@ -427,7 +427,7 @@ def test_interrupts_in_older_kernels(
         kernel.must("while job.progress.running < 1: time.sleep(0.05)")
         times = []
         for _ in range(3):
-            cell = kernel.begin(code)
+            cell = kernel.begin(code).started()
             time.sleep(0.7)
             interrupted = time.monotonic()
             kernel.interrupt()

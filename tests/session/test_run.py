@@ -48,6 +48,8 @@ def test_files_go_out_and_come_back(session: Session, alpine: Any, tmp_path: Pat
         inputs={dictionary: "/golem/work/shared"},
         outputs={"/golem/output/{}.count": tmp_path / "counts" / "{index}.txt"},
     )
+    for item in job:  # a file is there when its item is done
+        assert item.files[0].is_file()
     job.result(60)
     for number in range(5):
         assert (tmp_path / "counts" / f"{number}.txt").read_text() == f"{number}\nshared"
