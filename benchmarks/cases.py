@@ -170,7 +170,14 @@ CASES: Sequence[Case] = (
     ),
     Case("tasks-200", "200 tasks `echo N` on 4 workers, a script a task", _ALL, _tasks(200, 4), _THROUGHPUT),
     Case("tasks-2000", "2000 of them", _ALL, _tasks(2000, 4), _THROUGHPUT),
-    Case("file-64", "a file of 64 MiB to a provider and back", _ALL, _transfer(64), _TRANSFERS),
+    Case(
+        "file-64",
+        "a file of 64 MiB to a provider and back",
+        _ALL,
+        _transfer(64),
+        _TRANSFERS,
+        repeat=3,
+    ),
     Case("file-1024", "a file of 1 GiB to a provider and back", _ALL, _transfer(1024), _TRANSFERS),
     Case(
         "idle",
