@@ -14,11 +14,6 @@ function render(context) {
     const choices = h("div", { class: "gnb-choices" });
     const box = h("fieldset", {}, h("legend", { class: "gnb-muted" }, "Shown"), choices);
     frame.body.append(box);
-    const choose = (/** @type {string} */ name, /** @type {boolean} */ shown) => {
-      const parts = Object.entries(frame.store.state().parts);
-      const show = parts.filter(([key, part]) => (key === name ? shown : part.shown)).map(([key]) => key);
-      frame.act("choose", { show });
-    };
     return {
       update(state) {
         frame.title(`Dashboard of session ${state.name}`, "▦");
@@ -28,7 +23,7 @@ function render(context) {
           choices,
           parts,
           (key) => {
-            const box = h("input", { type: "checkbox", onchange: () => choose(key, box.checked) });
+            const box = h("input", { type: "checkbox", onchange: () => frame.act("show_part", { name: key, shown: box.checked }) });
             return h("label", {}, box, h("span"));
           },
           (label, part) => {

@@ -1,6 +1,15 @@
 // Elements made of data. Text is only ever set as text: nothing that a provider sends is read as HTML.
 
 /**
+ * What JupyterLab's shortcuts leave alone. Its shortcuts of one letter, of which two delete a cell, are meant for
+ * whatever has the focus in a notebook, so each element that can have it needs this.
+ */
+const OWN_KEYS = "data-lm-suppress-shortcuts";
+
+/** Elements that can have the focus. */
+const FOCUSABLE = new Set(["a", "button", "input", "select", "summary", "textarea"]);
+
+/**
  * An element with properties and children.
  *
  * Names that begin with "on" are listeners, "data" holds data attributes, true and false set and leave out
@@ -17,6 +26,7 @@ export function h(tag, properties = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else put(node, name, value);
   }
+  if (FOCUSABLE.has(tag) || "tabindex" in properties) node.setAttribute(OWN_KEYS, "true");
   for (const child of children) if (child != null) node.append(child);
   return node;
 }

@@ -55,10 +55,9 @@ export function panel({ model, el }, name, build) {
   const gone = h("p", { class: "gnb-gone", role: "status", hidden: true });
   const spoken = h("p", { class: "gnb-spoken", "aria-live": "polite" });
   const head = h("header", { class: "gnb-head" }, mark, heading, tools);
-  // JupyterLab has shortcuts of one letter for cells: none of them may fire while somebody works in here
   const root = h(
     "section",
-    { class: `gnb gnb-${name}`, "data-lm-suppress-shortcuts": "true" },
+    { class: `gnb gnb-${name}` },
     head,
     gone,
     question,
@@ -125,9 +124,10 @@ export function panel({ model, el }, name, build) {
   const parts = build(frame);
 
   const theme = () => put(root, "data-theme", isDark(el) ? "dark" : "light");
+  let cut = false;
   const life = () => {
     const state = store.state();
-    const cut = el.closest(".jupyter-widgets-disconnected") != null;
+    cut ||= el.closest(".jupyter-widgets-disconnected") != null;
     gone.hidden = !(cut || (store.silent() && !state.final));
     if (!gone.hidden) {
       write(
@@ -179,6 +179,15 @@ export function panel({ model, el }, name, build) {
     life();
     parts.tick?.();
   }, 1000);
+  // JupyterLab knows at once when a kernel ends, and a restarted one knows nothing of this panel
+  const signal = model.widget_manager?.kernel?.statusChanged;
+  const onStatus = (/** @type {unknown} */ _, /** @type {string} */ status) => {
+    if (["restarting", "autorestarting", "terminating", "dead"].includes(status)) {
+      cut = true;
+      life();
+    }
+  };
+  signal?.connect(onStatus);
   const watcher = new MutationObserver(() => {
     theme();
     life();
@@ -187,7 +196,6 @@ export function panel({ model, el }, name, build) {
   watcher.observe(el, { attributes: true, attributeFilter: ["class"] });
 
   el.append(root);
-  put(el, "data-lm-suppress-shortcuts", "true");
   refresh();
   life();
   theme();
@@ -199,6 +207,7 @@ export function panel({ model, el }, name, build) {
     clearTimeout(saying);
     cancelAnimationFrame(scheduled);
     watcher.disconnect();
+    signal?.disconnect(onStatus);
     unlisten();
     model.off("change:state", onChange);
     parts.close?.();

@@ -1,10 +1,18 @@
 // What the browser's half needs to know of its surroundings: the model that anywidget hands over.
 
+/** A signal of JupyterLab. */
+export interface Signal {
+  connect(slot: (sender: unknown, value: string) => void): unknown;
+  disconnect(slot: (sender: unknown, value: string) => void): unknown;
+}
+
 export interface Model {
   get(key: string): any;
   set(key: string, value: unknown): void;
   on(event: string, callback: (...values: any[]) => void): void;
   off(event?: string | null, callback?: ((...values: any[]) => void) | null): void;
+  /** JupyterLab's manager of widgets, where it is one. */
+  widget_manager?: { kernel?: { statusChanged?: Signal; isDisposed?: boolean } };
   send(content: unknown, callbacks?: unknown, buffers?: (ArrayBuffer | ArrayBufferView)[]): void;
 }
 

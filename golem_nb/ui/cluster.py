@@ -11,7 +11,7 @@ from golem_nb.ui.instances import Instances
 from golem_nb.ui.panel import Panel
 from golem_nb.ui.pump import Pump
 from golem_nb.ui.sources import ClusterFacts, ClusterSource, InstanceFacts
-from golem_nb.ui.text import clean, milliseconds
+from golem_nb.ui.text import clean, lines, milliseconds
 
 __all__ = ["ClusterControl"]
 
@@ -124,7 +124,7 @@ class ClusterControl(Panel):
         return (living + over[len(over) - min(room, len(over)) :])[:MOST_ROWS]
 
     def _row(self, instance: InstanceFacts) -> dict[str, Any]:
-        output = instance.output or self._instances.of(instance.id).output
+        output = lines(instance.output, OUTPUT) if instance.output else self._instances.of(instance.id).output
         return {
             "state": instance.state,
             "provider": None if instance.provider is None else clean(instance.provider, 60),

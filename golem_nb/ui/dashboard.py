@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from golem_nb.ui.panel import Panel
 from golem_nb.ui.pump import Pump
 from golem_nb.ui.series import Series
 from golem_nb.ui.sources import SessionSource
+from golem_nb.ui.text import clean
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -84,7 +86,7 @@ class Dashboard(Panel):
 
     _esm = assets.script("dashboard.js")
     _css = assets.style("dashboard.css")
-    actions: ClassVar[Mapping[str, str]] = {"choose": "choose"}
+    actions: ClassVar[Mapping[str, str]] = {"show_part": "show_part"}
 
     def __init__(
         self,
@@ -129,23 +131,32 @@ class Dashboard(Panel):
         ValueError
             There is no such part, or none is left.
         """
-        chosen = check(show)
         with self._drawing:
-            self._show = chosen
-            layout = placed(self._parts, chosen)
-            wanted = [name in chosen for name in PARTS for _ in range(SLOTS[name])]
-            with self.live.batch_update():
-                self.live.layout.update(layout)
-                for trace, visible in zip(self.live.data, wanted, strict=True):
-                    trace.visible = visible
+            self._choose(check(show))
         self._pump.mark()
+
+    def show_part(self, name: str, shown: bool) -> None:
+        """Show one more part, or one less; the last one stays."""
+        with self._drawing:
+            show = [part for part in PARTS if (shown if part == name else part in self._show)]
+            if show:
+                self._choose(check(show))
+        self._pump.mark()
+
+    def _choose(self, chosen: tuple[str, ...]) -> None:
+        self._show = chosen
+        wanted = [name in chosen for name in PARTS for _ in range(SLOTS[name])]
+        with self.live.batch_update():
+            self.live.layout.update(placed(self._parts, chosen))
+            for trace, visible in zip(self.live.data, wanted, strict=True):
+                trace.visible = visible
 
     def describe(self) -> dict[str, Any]:
         """Return the state for the browser, and draw what has changed."""
         self._facts = self._session.facts()
         self._draw()
         return {
-            "name": self._facts.name,
+            "name": clean(self._facts.name, 60),
             "state": self._facts.state,
             "parts": {name: {"title": TITLES[name], "shown": name in self._show} for name in PARTS},
         }
@@ -159,6 +170,13 @@ class Dashboard(Panel):
         view = dict(next(value for key, value in bundle.items() if "widget-view" in key))
         view["model_id"] = grid.model_id
         return {key: view if "widget-view" in key else value for key, value in bundle.items()}
+
+    def last_bundle(self) -> dict[str, Any]:
+        """Return what is left of it: the figure as it was, which needs no kernel, and the other faces."""
+        from plotly.io import to_json
+
+        figure: dict[str, Any] = json.loads(to_json(self.figure, validate=False))
+        return {"application/vnd.plotly.v1+json": figure, **super().last_bundle()}
 
     def face_html(self) -> str:
         """Return a snapshot: the numbers that the figure shows."""

@@ -93,11 +93,6 @@ class MarketExplorer(Panel):
         super().__init__(pump)
 
     @property
-    def over(self) -> bool:
-        """Whether the look has ended, and all of it was sent."""
-        return self._closed and self._sent >= min(len(self._offers), MOST_OFFERS)
-
-    @property
     def offers(self) -> pd.DataFrame:
         """All offers that were seen."""
         offers: pd.DataFrame = self._market.frame()
@@ -152,12 +147,12 @@ class MarketExplorer(Panel):
         self._market.close()
         self._pump.mark()
 
-    def end(self) -> None:
+    def end(self, *, last: bool = True) -> None:
         """Stop looking, and show the last state."""
         self._closed = True
         with contextlib.suppress(Exception):
             self._market.close()
-        super().end()
+        super().end(last=last)
 
     def describe(self) -> dict[str, Any]:
         """Return the state for the browser; the offers themselves go beside it."""

@@ -100,6 +100,7 @@ class Panel(anywidget.AnyWidget):
         self._uid = uuid.uuid4().hex
         self._resync = False
         self._ended = False
+        self._replaced = False
         # in place before the browser is told of the widget
         super().__init__(state=self._put(self._describe()), **traits)
         self.on_msg(self._on_message)
@@ -157,34 +158,54 @@ class Panel(anywidget.AnyWidget):
         name = uuid.uuid4().hex
         self._outputs = [*self._outputs, name][-MOST_OUTPUTS:]
         self._pump_it()
-        display(self.bundle(), raw=True, display_id=name)  # type: ignore[no-untyped-call]
+        display(self.last_bundle() if self._replaced else self.bundle(), raw=True, display_id=name)  # type: ignore[no-untyped-call]
 
     def _pump_it(self) -> None:
         if not self._ended:
             self._pump.add(self)
 
-    def end(self) -> None:
-        """Write the last state, and replace each output once, so that a saved notebook shows the end."""
+    def last_bundle(self) -> dict[str, Any]:
+        """Return what is left of it when it has ended: the snapshot and the line of text.
+
+        The live widget is not among them, since a notebook that is opened again, with another kernel, would
+        show an error in its place.
+        """
+        return {"text/html": self.face_html(), "text/plain": self.face_text()}
+
+    @property
+    def useful(self) -> bool:
+        """Whether the live widget can still be used when what it shows has ended."""
+        return False
+
+    def end(self, *, last: bool = True) -> None:
+        """Write the last state, and replace each output, so that a saved notebook shows the end.
+
+        Parameters
+        ----------
+        last
+            Nothing can follow: the live widget is taken away even if it could still be used.
+        """
         with self._writing:
-            if self._ended:
-                return
-            self._ended = True
-            self._flush()
+            ended, self._ended = self._ended, True
+            if not ended:
+                self._flush()
         self._pump.remove(self)
-        self._replace_outputs()
+        if not ended or (last and not self._replaced):
+            live = self.useful and not last
+            self._replaced = not live
+            self._replace_outputs(self.bundle() if live else self.last_bundle())
 
     def revive(self) -> None:
         """Go on after an end, for example because failed items are tried again."""
         with self._writing:
-            self._ended = False
+            self._ended = self._replaced = False
         self._pump.add(self)
 
-    def _replace_outputs(self) -> None:
+    def _replace_outputs(self, bundle: Mapping[str, Any]) -> None:
         if not self._outputs:
             return
         from IPython.display import update_display
 
-        bundle = self.bundle()
         for name in self._outputs:
             update_display(bundle, display_id=name, raw=True)  # type: ignore[no-untyped-call]
 
@@ -203,7 +224,7 @@ class Panel(anywidget.AnyWidget):
             written = self._flush()
             over = self.over
         if over:
-            self.end()
+            self.end(last=False)
         return written
 
     def beat(self) -> None:

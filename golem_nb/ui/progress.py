@@ -47,15 +47,18 @@ class BatchProgress(Panel):
         """Whether the batch has ended, and its agreements are paid."""
         return self._facts.state != "running" and not any(lane.active for lane in self._shown())
 
+    @property
+    def useful(self) -> bool:
+        """Whether failed items can be tried again."""
+        return self._facts.failed > 0
+
     def cancel(self) -> None:
         """Cancel the batch."""
         self._job.cancel()
 
     def retry_failed(self) -> None:
-        """Compute the failed items again, and show that here: it is a batch of its own."""
-        again = self._job.retry_failed()
-        if callable(getattr(again, "facts", None)):
-            self._job = again
+        """Compute the failed items again, and show that here."""
+        self._job.retry_failed()
         self.revive()
 
     def describe(self) -> dict[str, Any]:

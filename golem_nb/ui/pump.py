@@ -150,7 +150,7 @@ class Pump:
                 entry.looked, entry.dirty = now, False
                 if self._try(item, item.flush):
                     entry.written = now
-            elif now - entry.written >= BEAT:
+            if now - entry.written >= BEAT:
                 self._try(item, item.beat)
                 entry.written = now
             if entry.dirty:

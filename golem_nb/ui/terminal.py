@@ -105,10 +105,10 @@ class Terminal(Panel):
             self._shell.open()
             self._changed()
 
-    def end(self) -> None:
+    def end(self, *, last: bool = True) -> None:
         """End the shell, and show the last state."""
         self._shell.close()
-        super().end()
+        super().end(last=last)
 
     def describe(self) -> dict[str, Any]:
         """Return the state for the browser; output goes beside it."""

@@ -208,6 +208,7 @@ class Notebook:
         self.page = browser.page
         self._url = url
         self._folder = folder
+        self._name = ""
 
     def open(self, cells: Sequence[str], name: str = "test.ipynb") -> Notebook:
         """Write a notebook and open it, with a kernel that is ready."""
@@ -219,9 +220,33 @@ class Notebook:
         }
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(notebook, self._folder / name)
+        self._name = name
         self.page.goto(f"{self._url}/lab/tree/{name}?reset&token={TOKEN}")
         self.settle()
         return self
+
+    def reload(self) -> None:
+        """Load the page again, as somebody does who wonders whether it still works."""
+        self.command("docmanager:save")
+        self.page.reload()
+        self.settle()
+
+    def theme(self, *, dark: bool) -> None:
+        """Choose JupyterLab's theme."""
+        name = "JupyterLab Dark" if dark else "JupyterLab Light"
+        self.page.evaluate(
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", name
+        )
+        light = "false" if dark else "true"
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+
+    def shut_down(self) -> None:
+        """End the kernel, and leave the notebook."""
+        self.page.evaluate(
+            "async () => { try { await window.jupyterapp.shell.currentWidget.sessionContext.shutdown(); }"
+            " catch { /* it is gone already */ } }"
+        )
+        self.page.goto("about:blank")
 
     def settle(self) -> None:
         """Wait until the notebook is there and its kernel idle."""
@@ -253,10 +278,10 @@ class Notebook:
         )
         return found
 
-    def save(self, name: str = "test.ipynb") -> Any:
+    def save(self) -> Any:
         """Save it as the menu does; returns what is on the disk."""
         self.command("docmanager:save")
-        return nbformat.read(self._folder / name, as_version=4)
+        return nbformat.read(self._folder / self._name, as_version=4)
 
     def cell(self, index: int) -> Locator:
         """A cell, by its number from 0."""

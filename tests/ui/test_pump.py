@@ -95,6 +95,23 @@ def test_it_says_that_the_kernel_is_alive(pump: Pump, monkeypatch: pytest.Monkey
     until(lambda: gauge.beats > 1)
 
 
+def test_it_says_so_too_where_something_is_looked_at_all_the_time(
+    pump: Pump, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump_module, "BEAT", 0.5)
+    monkeypatch.setattr(pump_module, "TICK", 0.1)
+
+    class Still(Gauge):
+        def flush(self) -> bool:
+            super().flush()
+            return False
+
+    gauge = Still()
+    gauge.ticking = True
+    pump.add(gauge)
+    until(lambda: gauge.beats > 1)
+
+
 def test_an_error_of_one_does_not_stop_the_others(pump: Pump) -> None:
     bad, good = Gauge(), Gauge()
     bad.error = ValueError("broken")

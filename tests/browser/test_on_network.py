@@ -1,0 +1,198 @@
+"""Panels of a real session on a local network: what is pressed in the browser happens on the daemon."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.harness import Notebook
+
+Open = Callable[..., Notebook]
+
+pytestmark = pytest.mark.localnet
+
+BEGIN = """
+from golem_nb import Session, vm
+from golem_nb.services import Service
+session = Session(budget=1, providers=2)
+session
+"""
+
+SERVICES = """
+class Web(Service):
+    @staticmethod
+    async def get_payload():
+        return await vm.repo(image_tag="golem_nb/python:latest", capabilities=["vpn"])
+
+    async def start(self):
+        async for script in super().start():
+            yield script
+        script = self._ctx.new_script()
+        script.run("/bin/sh", "-c", "echo hello; echo '<img src=x onerror=window.hacked=1>'")
+        yield script
+
+    async def run(self):
+        while True:
+            self.heard = (await self._listen()).message
+            yield self._ctx.new_script()
+
+"""
+
+#: What the daemon says of the session's agreements, whatever we think of them.
+ON_THE_DAEMON = """
+import asyncio
+from golem_nb.rest import Configuration, Market
+api = session._core.daemon.api_config
+async def _approved():
+    async with Configuration(api) as configuration:
+        return len(await Market(configuration.market()).agreements(state="Approved"))
+def approved():
+    return asyncio.run_coroutine_threadsafe(_approved(), session._core.desk._loop).result(10)
+"""
+
+
+def test_a_batch_from_its_beginning_to_its_bill(notebook: Open) -> None:
+    book = notebook(
+        [
+            BEGIN,
+            """
+job = session.run(
+    "sleep 0.2; echo {} '<script>window.hacked=1</script>'; test {} -ne 3",
+    range(8),
+    payload=vm.repo(image_tag="golem/alpine:latest"),
+    max_workers=2,
+)
+job
+""",
+        ]
+    )
+    card, progress = book.page.locator(".gnb-card"), book.page.locator(".gnb-progress")
+    expect(card).to_contain_text("local network on this machine")
+    expect(progress).to_contain_text("7 of 8 items done · 1 failed", timeout=60_000)
+    expect(progress.get_by_role("table", name="Providers").locator("tbody tr").first).to_contain_text(
+        "paid", timeout=30_000
+    )
+    progress.locator("summary").click()
+    expect(progress.locator(".gnb-errors pre").first).to_contain_text("<script>window.hacked=1</script>")
+    accepted = float(book.ask("float(session._core.recorder.totals().accepted)"))
+    assert accepted > 0
+    book.screenshot("batch-on-network")
+    progress.get_by_role("button", name="Retry failed").click()
+    book.wait_for("len(job.engine_jobs)", "2")
+    book.wait_for("job.state", "'failed'", timeout=60)
+    expect(progress).to_contain_text("7 of 8 items done · 1 failed")
+    card.get_by_role("button", name="Stop session").click()
+    card.get_by_role("alertdialog").get_by_role("button", name="Stop session").click()
+    expect(book.cell(0)).to_contain_text("· stopped", timeout=60_000)
+    assert book.page.evaluate("() => window.hacked ?? null") is None
+    saved = book.save()
+    assert "stopped on local" in saved.cells[0].outputs[0].data["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" not in saved.cells[0].outputs[0].data
+    key = book.ask("api_key", "api_key = session._core.daemon.api_config.app_key").strip("'")
+    assert key
+    assert key not in str(saved)
+
+
+def test_a_cluster_is_steered_on_the_daemon(notebook: Open) -> None:
+    book = notebook(
+        [
+            BEGIN + ON_THE_DAEMON,
+            SERVICES + "cluster = session.cluster(Web, num_instances=1)\ncluster",
+        ]
+    )
+    control = book.page.locator(".gnb-cluster")
+    table = control.get_by_role("table", name="Instances")
+    expect(table).to_contain_text("running", timeout=60_000)
+    assert book.ask("approved()") == "1"
+    table.get_by_role("button", name="More").click()
+    expect(control.get_by_label("End of the output")).to_contain_text("<img src=x onerror=window.hacked=1>")
+    message = control.get_by_label("Message")
+    message.fill("from the browser")
+    message.press("Enter")
+    book.wait_for("getattr(cluster.instances[0], 'heard', None)", "'from the browser'")
+    question = control.get_by_role("alertdialog")
+    control.get_by_role("button", name="Add instance").click()
+    # three hours of it are more than a tenth of the budget
+    question.get_by_role("button", name="Start").click()
+    expect(control).to_contain_text("2 of 2 instances running", timeout=60_000)
+    assert book.ask("approved()") == "2"
+    table.get_by_role("button", name="Suspend").first.click()
+    question.get_by_role("button", name="Suspend").click()
+    expect(table).to_contain_text("suspended", timeout=30_000)
+    assert book.ask("approved()") == "2"
+    table.get_by_role("button", name="Resume").first.click()
+    expect(control).to_contain_text("2 of 2 instances running", timeout=60_000)
+    assert book.ask("approved()") == "2"
+    wanted = control.get_by_label("Instances wanted")
+    wanted.fill("0")
+    wanted.press("Enter")
+    question.get_by_role("button", name="Stop").click()
+    book.wait_for("approved()", "0", timeout=60)
+    assert book.page.evaluate("() => window.hacked ?? null") is None
+    book.screenshot("cluster-on-network")
+
+
+def test_a_look_at_the_market_chooses_providers(notebook: Open) -> None:
+    book = notebook([BEGIN, "explorer = session.market()\nexplorer"])
+    market = book.page.locator(".gnb-market")
+    expect(market.locator(".gnb-line")).to_contain_text("2 of 2 offers shown", timeout=60_000)
+    market.get_by_label("Cheapest").fill("1")
+    expect(market.locator(".gnb-line")).to_contain_text("1 of 2 offers shown")
+    book.wait_for("len(explorer.selection)", "1")
+    cheapest = book.ask("explorer.selection.price_full_hour[0] == explorer.offers.price_full_hour.min()")
+    assert cheapest in ("True", "np.True_")
+    assert "ProviderFilter" in book.ask("explorer.strategy()")
+
+
+def test_a_terminal_over_the_vpn_and_one_without(notebook: Open) -> None:
+    book = notebook(
+        [
+            BEGIN,
+            SERVICES
+            + """
+network = session.create_network("192.168.7.0/24")
+inside, outside = session.cluster(Web, network=network), session.cluster(Web)
+assert inside.wait(60) and outside.wait(60)
+desk = session._core.desk
+shell = desk.terminal(inside, inside.instances[0].id)
+shell
+""",
+            "lines = desk.terminal(outside, outside.instances[0].id)\nlines",
+        ]
+    )
+    area = book.cell(1).get_by_role("textbox", name="Terminal.")
+    expect(area).to_contain_text(re.compile("[#$] "), timeout=30_000)
+    area.click()
+    book.page.keyboard.type("echo $((6*7)) '<b>'; printf '\\033]0;x\\007\\033[31mred\\033[0m\\n'\n")
+    expect(area).to_contain_text("42 <b>")
+    expect(area.locator("span", has_text="red").last).to_have_attribute("style", "color: var(--gnb-ansi-1);")
+    book.page.keyboard.type("sleep 100\n")
+    book.page.wait_for_timeout(500)
+    book.page.keyboard.press("Control+c")
+    book.page.keyboard.type("echo after $((40+2))\n")
+    expect(area).to_contain_text("after 42")
+    book.page.keyboard.press("Control+]")
+    expect(book.cell(1).get_by_role("button", name="Interrupt")).to_be_focused()
+    line = book.cell(2).get_by_role("textbox", name="Command line")
+    other = book.cell(2).get_by_role("textbox", name="Terminal.")
+    line.fill("cd /tmp; echo one; false")
+    line.press("Enter")
+    expect(other).to_contain_text("exit code 1", timeout=30_000)
+    line.fill("pwd")
+    line.press("Enter")
+    expect(other).to_contain_text("/tmp\n", timeout=30_000, use_inner_text=True)
+    line.press("ArrowUp")
+    line.press("ArrowUp")
+    expect(line).to_have_value("cd /tmp; echo one; false")
+    line.fill("sleep 3")
+    line.press("Enter")
+    book.page.wait_for_timeout(300)
+    book.cell(2).get_by_role("button", name="Interrupt").click()
+    expect(book.cell(2).get_by_role("alert")).to_contain_text("only ending the instance")
+    book.screenshot("terminals")
+    # a page that is loaded again finds what was written
+    book.reload()
+    expect(book.cell(1).get_by_role("textbox", name="Terminal.")).to_contain_text("after 42", timeout=30_000)

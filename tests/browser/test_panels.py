@@ -1,0 +1,386 @@
+"""Panels as people use them: with a mouse, with keys, twice, after a reload, without a kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.harness import Notebook
+
+Open = Callable[..., Notebook]
+
+START = "from stage import *"
+
+#: Contrast of all visible texts in a panel with what is behind them: the worst one, and which it is.
+CONTRAST = """root => {
+  const numbers = text => text.match(/[\\d.]+/g)?.map(Number) ?? [0, 0, 0, 0];
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = text => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = text;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const over = (top, below) => [0, 1, 2].map(n => top[n] * top[3] / 255 + below[n] * (1 - top[3] / 255));
+  const behind = node => {
+    const layers = [];
+    for (let n = node; n; n = n.parentElement) {
+      const colour = rgba(getComputedStyle(n).backgroundColor);
+      if (colour[3]) layers.unshift(colour);
+    }
+    return layers.reduce((below, layer) => over(layer, below), [255, 255, 255]);
+  };
+  const light = colour => colour.slice(0, 3).map(n => n / 255)
+    .map(n => n <= 0.03928 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, n, at) => sum + n * [0.2126, 0.7152, 0.0722][at], 0);
+  let worst = [99, ""];
+  for (const node of root.querySelectorAll("*")) {
+    const text = [...node.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent).join("").trim();
+    if (!text || !node.checkVisibility() || node.closest(".gnb-spoken, legend")) continue;
+    const back = behind(node);
+    const front = over(rgba(getComputedStyle(node).color), back);
+    const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < worst[0]) worst = [ratio, `${node.tagName} ${node.className}: ${text.slice(0, 40)}`];
+  }
+  return worst;
+}"""
+
+#: Controls of a panel that have no name for who does not see them.
+NAMELESS = """root => [...root.querySelectorAll("button, input, select, a, [tabindex]")]
+  .filter(node => node.checkVisibility())
+  .filter(node => !(node.getAttribute("aria-label") || node.textContent.trim() || node.labels?.length))
+  .map(node => node.outerHTML.slice(0, 120))"""
+
+
+def panel(notebook: Notebook, name: str, index: int = 0) -> Locator:
+    return notebook.page.locator(f".gnb-{name}").nth(index)
+
+
+def test_the_card_stops_the_session_after_it_has_named_what_it_ends(notebook: Open) -> None:
+    book = notebook([START, "desk.card()"])
+    card = panel(book, "card")
+    expect(card).to_contain_text("0.2055 of 1.0000 tGLM spent")
+    expect(card).to_contain_text("2 agreements of session default")
+    card.get_by_role("button", name="Stop session").click()
+    question = card.get_by_role("alertdialog")
+    expect(question).to_contain_text("This ends job job-3, cluster cluster-1")
+    book.page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    assert book.ask("session.pressed") == "[]"
+    # and now without a mouse
+    stop = card.get_by_role("button", name="Stop session")
+    expect(stop).to_be_focused()
+    book.page.keyboard.press("Enter")
+    expect(question.get_by_role("button", name="No, go back")).to_be_focused()
+    book.page.keyboard.press("Tab")
+    book.page.keyboard.press("Enter")
+    book.wait_for("session.pressed", "[('stop',)]")
+    book.ask("session.change(state='stopped', running=[])")
+    # all that is left is what a notebook that is opened again can show
+    expect(book.cell(1)).to_contain_text("Golem session default · stopped")
+    expect(card).to_have_count(0)
+
+
+def test_an_error_of_a_button_is_shown_where_it_was_pressed(notebook: Open) -> None:
+    book = notebook([START, "session.error = RuntimeError('the daemon <b>is</b> gone'); desk.card()"])
+    card = panel(book, "card")
+    card.get_by_role("button", name="Recover").click()
+    card.get_by_role("alertdialog").get_by_role("button", name="Recover").click()
+    fault = card.get_by_role("alert")
+    expect(fault).to_contain_text("Recover: RuntimeError: the daemon <b>is</b> gone")
+    fault.get_by_role("button", name="Dismiss this error").click()
+    expect(fault.locator("li")).to_have_count(0)
+
+
+def test_two_views_a_reload_and_the_same_cell_again(notebook: Open) -> None:
+    book = notebook([START + "; lanes()", "desk.progress(job)", "desk.progress(job)"])
+    for index in (0, 1):
+        expect(panel(book, "progress", index)).to_contain_text("32 of 50 items done")
+    book.ask("job.change(done=40)")
+    for index in (0, 1):
+        expect(panel(book, "progress", index)).to_contain_text("40 of 50 items done")
+    # while the page is away, things go on
+    book.ask("__import__('threading').Timer(0.5, lambda: job.change(done=44)).start()")
+    book.reload()
+    for index in (0, 1):
+        expect(panel(book, "progress", index)).to_contain_text("44 of 50 items done")
+    book.ask("job.change(done=45)")
+    expect(panel(book, "progress", 1)).to_contain_text("45 of 50 items done")
+    book.command("notebook:run-all-cells")
+    book.ask("job.change(done=46)")
+    for index in (0, 1):
+        expect(panel(book, "progress", index)).to_contain_text("46 of 50 items done")
+
+
+def test_a_batch_is_cancelled_and_tried_again_and_its_end_is_saved(notebook: Open) -> None:
+    book = notebook([START + "; lanes()", "desk.progress(job)"])
+    progress = panel(book, "progress")
+    bar = progress.get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-valuenow", "32")
+    expect(progress.get_by_role("table", name="Providers").locator("tbody tr")).to_have_count(6)
+    progress.locator("summary").click()
+    expect(progress.locator(".gnb-errors li").first).to_contain_text("item 9 on <img src=x")
+    progress.get_by_role("button", name="Retry failed").click()
+    book.wait_for("job.pressed", "[('retry_failed',)]")
+    progress.get_by_role("button", name="Cancel").click()
+    progress.get_by_role("button", name="Cancel job-3").click()
+    book.wait_for("job.pressed[-1]", "('cancel',)")
+    book.ask("job.change(state='cancelled', running=0, outcome='cancelled by hand', ended=datetime.now(UTC))")
+    # what has failed can still be tried again
+    expect(progress.get_by_role("button", name="Retry failed")).to_be_visible()
+    expect(progress).to_contain_text("cancelled by hand")
+    book.page.wait_for_timeout(800)
+    (output,) = book.save().cells[1].outputs
+    assert output.data["text/plain"].startswith("job-3 cancelled: 32 of 50 done")
+    assert "cancelled by hand" in output.data["text/html"]
+    # until the session is over
+    book.ask("desk.end()")
+    expect(progress).to_have_count(0)
+    expect(book.cell(1)).to_contain_text("cancelled by hand")
+    book.reload()
+    expect(book.cell(1)).to_contain_text("cancelled by hand")
+
+
+def test_without_its_kernel_a_panel_says_so(notebook: Open) -> None:
+    book = notebook([START, "desk.card()"])
+    card = panel(book, "card")
+    expect(card.locator(".gnb-gone")).to_be_hidden()
+    book.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    expect(card.locator(".gnb-gone")).to_contain_text("The kernel is gone. This is how it was at")
+    expect(card).to_contain_text("0.2055 of 1.0000 tGLM spent")
+
+
+def test_keys_in_a_panel_are_not_shortcuts_of_the_notebook(notebook: Open) -> None:
+    book = notebook([START, "desk.card()"])
+    card = panel(book, "card")
+    card.get_by_role("button", name="Stop session").focus()
+    for key in ("d", "d", "x", "b", "m", "ArrowDown", "0", "0"):
+        book.page.keyboard.press(key)
+    book.page.wait_for_timeout(300)
+    assert book.page.locator(".jp-Notebook .jp-Cell").count() == 2
+    assert book.page.locator(".jp-Dialog").count() == 0
+    assert book.ask("1 + 1") == "2"
+
+
+def test_ten_thousand_offers_are_filtered_sorted_and_picked(notebook: Open) -> None:
+    book = notebook([START, "stall = Stall(10_000); explorer = desk.market(stall); explorer"])
+    market = panel(book, "market")
+    status = market.locator(".gnb-line")
+    expect(status).to_contain_text("10,000 of 10,000 offers shown")
+    assert market.get_by_role("table", name="Offers").locator("tbody tr").count() < 60
+    market.get_by_label("Least threads").fill("16")
+    market.get_by_label("Runtime").select_option("vm")
+    expect(status).to_contain_text("500 of 10,000 offers shown")
+    book.wait_for("len(explorer.selection)", "500")
+    book.wait_for(
+        "(explorer.selection.threads.min(), set(explorer.selection.runtime))", "(np.int64(16), {'vm'})"
+    )
+    # sorted by its heading, from the keyboard
+    head = market.get_by_role("columnheader", name="This job, GLM")
+    head.get_by_role("button").focus()
+    book.page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(market.locator(".gnb-cost")).to_contain_text("GLM on the cheapest")
+    first = market.get_by_role("checkbox", name="Pick provider").first
+    first.focus()
+    book.page.keyboard.press("Space")
+    expect(status).to_contain_text("1 offer picked")
+    book.wait_for("len(explorer.selection)", "1")
+    # a rectangle on the chart
+    canvas = market.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    book.page.mouse.move(box["x"] + 70, box["y"] + 12)
+    book.page.mouse.down()
+    book.page.mouse.move(box["x"] + box["width"] * 0.74, box["y"] + 215, steps=4)
+    book.page.mouse.up()
+    expect(status).to_contain_text("500 offers picked")
+    book.wait_for("len(explorer.selection)", "500")
+    market.get_by_role("button", name="Pick none").click()
+    # it goes on while somebody looks
+    market.get_by_label("Least threads").fill("")
+    market.get_by_label("Runtime").select_option("")
+    book.ask("stall.add(5)")
+    expect(status).to_contain_text("10,005 of 10,005 offers shown")
+    frames = book.page.evaluate(
+        """async () => {
+             const area = document.querySelector(".gnb-offers");
+             const times = [];
+             let last = performance.now();
+             for (let n = 0; n < 60; n++) {
+               area.scrollTop += 997;
+               await new Promise(requestAnimationFrame);
+               times.push(performance.now() - last);
+               last = performance.now();
+             }
+             return times.sort((a, b) => a - b)[57];
+           }"""
+    )
+    assert frames < 250, f"95 % of the frames while scrolling within {frames:.0f} ms"
+    market.get_by_role("button", name="Stop looking").click()
+    book.wait_for("stall.closed")
+
+
+def test_a_cluster_is_steered(notebook: Open) -> None:
+    book = notebook([START + "; trails()", "desk.cluster(cluster)"])
+    control = panel(book, "cluster")
+    expect(control).to_contain_text("1 of 5 instances running")
+    rows = control.get_by_role("table", name="Instances")
+    control.get_by_role("button", name="Add instance").click()
+    # three hours of it are more than a tenth of what is left
+    question = control.get_by_role("alertdialog")
+    expect(question).to_contain_text("Start 1 more instance? At 0.1500 GLM an hour that may cost")
+    question.get_by_role("button", name="Start").click()
+    book.wait_for("cluster.pressed[-1:]", "[('add', 1)]")
+    wanted = control.get_by_label("Instances wanted")
+    wanted.fill("2")
+    wanted.press("Enter")
+    expect(question).to_contain_text("Stop 2 instances?")
+    question.get_by_role("button", name="Stop").click()
+    book.wait_for("cluster.pressed[-1]", "('scale', 2)")
+    for button, confirm, pressed in (
+        ("Suspend sun-01", "Suspend", "('suspend_instance', '00000000-aaaa')"),
+        ("Restart sun-01", "Restart", "('restart_instance', '00000000-aaaa')"),
+        ("Stop sun-01", "Stop", "('stop_instance', '00000000-aaaa')"),
+        ("Resume kiełbasa", None, "('resume_instance', '20000000-aaaa')"),
+    ):
+        rows.get_by_role("button", name=button).click()
+        if confirm:
+            question.get_by_role("button", name=confirm).click()
+        book.wait_for("cluster.pressed[-1]", pressed)
+    rows.get_by_role("button", name="More").first.click()
+    message = control.get_by_label("Message").first
+    message.fill("hello <b>")
+    message.press("Enter")
+    book.wait_for("cluster.pressed[-1]", "('send', '00000000-aaaa', 'hello <b>')")
+    link = control.get_by_role("link", name="Open its page").first
+    expect(link).to_have_attribute("href", "http://127.0.0.1:8080/")
+    lanes = control.locator(".gnb-timeline .gnb-lane")
+    expect(lanes).to_have_count(5)
+    expect(lanes.first).to_have_attribute(
+        "aria-label", re.compile(r"pending for 30 s, starting for 30 s, running for 1 min")
+    )
+
+
+LIVE = """
+import threading
+from rush import Rush
+from golem_nb.frames import Recorder
+recorder = desk._recorder = Recorder()
+rush = Rush(["sun", HOSTILE, "$x^2$"])
+def emit(events):
+    for event in events:
+        recorder.take(event)
+        desk.take(event)
+emit(rush.begin())
+class Instance:
+    id = "abcdef"
+    exc_info = (None, None, None)
+emit(rush.service(Instance(), 0, "pending", "starting", "running"))
+emit(rush.turn()); emit([rush.proposal(1)])
+board = desk.dashboard()
+board
+"""
+
+
+def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
+    book = notebook([START, LIVE], dark=True)
+    board = panel(book, "dashboard")
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot.locator(".main-svg").first).to_be_visible()
+    expect(plot).to_contain_text("Tasks by state")
+    bar = plot.locator(".bartext", has_text="3")
+    expect(bar.first).to_be_visible()
+    book.ask("[emit(rush.turn()) for _ in range(4)]")
+    expect(plot.locator(".bartext", has_text="15").first).to_be_visible()
+    colour = plot.locator(".infolayer text").first.evaluate("node => getComputedStyle(node).fill")
+    assert colour in ("rgb(255, 255, 255)", "rgba(255, 255, 255, 1)"), "texts follow the dark theme"
+    book.screenshot("dashboard-dark", book.cell(1))
+    for name in ("Offers seen", "Prices", "Services", "Throughput"):
+        board.get_by_label(name).uncheck()
+    expect(plot).not_to_contain_text("Throughput")
+    expect(plot).to_contain_text("Tasks by state")
+    book.wait_for("board._show", "('costs', 'tasks')")
+    # the last one stays
+    board.get_by_label("Cost", exact=True).uncheck()
+    expect(board.get_by_label("Tasks")).to_be_disabled()
+    book.ask("[emit(rush.turn()) for _ in range(5)]")
+    book.reload()
+    expect(plot.locator(".bartext", has_text="30").first).to_be_visible()
+    assert plot.evaluate("node => node.getBoundingClientRect().width") > 500
+    book.ask("emit(rush.turn())")
+    expect(plot.locator(".bartext", has_text="33").first).to_be_visible()
+
+
+HOSTILE_CELLS = [
+    START + "; lanes(); trails()",
+    "desk.card()",
+    "desk.progress(job)",
+    "stall = Stall(20); explorer = desk.market(stall); explorer",
+    "desk.cluster(cluster)",
+    LIVE,
+    "recorder.costs()",
+    "from IPython.display import HTML; from golem_nb.ui.faces import *\n"
+    "HTML(job_html(attrs.evolve(job.now, outcome=HOSTILE * 100, what=HOSTILE)) + session_html(session.now))",
+]
+
+
+def test_nothing_that_a_provider_says_is_more_than_text(notebook: Open) -> None:
+    book = notebook(HOSTILE_CELLS)
+    book.ask(
+        "(session.change(name=HOSTILE, subnet=HOSTILE, problem=HOSTILE * 50, left=[HOSTILE] * 3),"
+        " job.change(what=HOSTILE, outcome=HOSTILE * 50, errors=[ErrorFact('1', HOSTILE, HOSTILE * 50_000)]),"
+        " cluster.change(service=HOSTILE))"
+    )
+    expect(panel(book, "card")).to_contain_text("<img src=x onerror=")
+    expect(panel(book, "progress")).to_contain_text("<img src=x onerror=")
+    expect(panel(book, "market")).to_contain_text("20 of 20 offers shown")
+    panel(book, "progress").locator("summary").click()
+    for button in panel(book, "cluster").get_by_role("button", name="More").all():
+        button.click()
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot.locator(".legendtext").first).to_be_visible()
+    # the words of a provider over its points
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    for share in (0.2, 0.4, 0.6, 0.8):
+        for height in (0.15, 0.45, 0.55, 0.8):
+            book.page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] * height)
+            book.page.wait_for_timeout(30)
+    book.page.wait_for_timeout(500)
+    assert book.page.evaluate("() => window.hacked ?? null") is None
+    for selector in (".gnb", "[data-gnb-figure]", ".jp-OutputArea"):
+        assert book.page.locator(f"{selector} img[src=x], {selector} script").count() == 0
+    for output in book.page.locator(".jp-OutputArea-output").all():
+        assert "\u202e" not in (output.text_content() or "")
+    book.screenshot("hostile")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_everything_can_be_read_and_has_a_name(notebook: Open, dark: bool) -> None:
+    cells = [*HOSTILE_CELLS[:5], "desk.dashboard()"]
+    book = notebook(cells, dark=dark)
+    book.page.set_viewport_size({"width": 1200, "height": 3400})
+    try:
+        expect(panel(book, "market")).to_contain_text("20 of 20 offers shown")
+        panel(book, "progress").locator("summary").click()
+        panel(book, "cluster").get_by_role("button", name="More").first.click()
+        book.ask("(desk.card()._fault('something went wrong'), desk.mark())")
+        panel(book, "card").get_by_role("button", name="Recover").click()
+        expect(panel(book, "card").get_by_role("alert")).to_contain_text("something went wrong")
+        for name in ("card", "progress", "market", "cluster", "dashboard"):
+            found = panel(book, name)
+            expect(found).to_have_attribute("data-theme", "dark" if dark else "light")
+            worst: list[Any] = found.evaluate(CONTRAST)
+            assert worst[0] >= 4.5, f"{name}: {worst}"
+            assert found.evaluate(NAMELESS) == [], name
+            book.screenshot(f"{name}-{'dark' if dark else 'light'}", found)
+    finally:
+        book.page.set_viewport_size({"width": 1200, "height": 1000})
