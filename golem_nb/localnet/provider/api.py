@@ -75,6 +75,11 @@ class ProviderApi:
         """Take an offer back."""
         await self._ask("DELETE", f"/market-api/v1/offers/{segment(subscription)}", "withdrawing an offer")
 
+    async def offers(self) -> list[str]:
+        """Return the subscriptions of this node's published offers."""
+        found = await self._ask("GET", "/market-api/v1/offers", "listing the offers")
+        return [str(offer["offerId"]) for offer in found]
+
     async def market_events(self, subscription: str) -> list[dict[str, Any]]:
         """Wait for what requestors propose to an offer."""
         path = f"/market-api/v1/offers/{segment(subscription)}/events"

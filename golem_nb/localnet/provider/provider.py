@@ -120,6 +120,9 @@ class Provider:
         ):
             self._api, self._bus = api, bus
             since = now()
+            # an offer from before it vanished would go on collecting proposals that nobody answers
+            for old in await api.offers():
+                await api.withdraw(old)
             await self._publish()
             try:
                 async with asyncio.TaskGroup() as group:

@@ -17,6 +17,14 @@ from golem_nb.storage.errors import TransferError
 
 pytestmark = pytest.mark.localnet
 
+
+async def offers(requestor) -> int:
+    """How many offers of the provider are on the market."""
+    async with requestor.market.scan() as scan:
+        found = await scan.collect(timeout=1)
+    return sum(offer.issuer == requestor.provider.node_id for offer in found)
+
+
 PRICING = LinearPricing((Decimal("0.0003"), Decimal("0.0007")), Decimal("0.001"))
 
 
@@ -93,6 +101,10 @@ async def test_vanishing_and_coming_back(requestor, sh) -> None:
     await requestor.provider.come_back()
     again, activity = await requestor.ready(wait=10)
     assert (await requestor.run(activity, sh("echo back")))[0].stdout == "back\n"
+    # what it offered before would go on taking proposals that nobody answers
+    async with asyncio.timeout(5):
+        while await offers(requestor) != 1:
+            await asyncio.sleep(0.05)
     await requestor.end(again)
     await agreement.terminate({"message": "lost"})
 
