@@ -26,6 +26,30 @@ world.gnbPlotly ??= (() => {
   return shared;
 })();
 
+/**
+ * A model that does not tell the kernel what it has just been told: after every change plotly would send back all
+ * that it has worked out of it, a second stream as large as the first one.
+ * @param {Context} context
+ * @returns {Context}
+ */
+function quiet(context) {
+  const { model } = context;
+  return {
+    ...context,
+    model: new Proxy(model, {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (name === "set") {
+          return (/** @type {string} */ key, /** @type {unknown} */ given) => {
+            if (key !== "_js2py_traceDeltas" && key !== "_js2py_layoutDelta") target.set(key, given);
+          };
+        }
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    }),
+  };
+}
+
 export default () => {
   /** @type {Promise<{ widget: any, replay: () => void }> | undefined} */
   let ready;
@@ -45,7 +69,7 @@ export default () => {
       for (const [name, listener] of listeners) model.on(`change:${name}`, listener);
       const make = await world.gnbPlotly.promise;
       const widget = make();
-      await widget.initialize?.(context);
+      await widget.initialize?.(quiet(context));
       for (const [name, listener] of listeners) model.off(`change:${name}`, listener);
       return {
         widget,
@@ -68,7 +92,7 @@ export default () => {
       // plotly makes the element its own, classes included
       context.el.setAttribute("data-gnb-figure", "");
       const { widget, replay } = await start(context);
-      const cleanup = await widget.render(context);
+      const cleanup = await widget.render(quiet(context));
       replay();
       // drawn before it has a place in the page: it learns its width when it gets one
       const seen = new ResizeObserver(() => globalThis.dispatchEvent(new Event("resize")));

@@ -18,7 +18,7 @@ __all__ = ["cost_by_provider", "cost_by_session", "cost_over_time", "costs_part"
 MOST_PROVIDERS = 7
 
 #: Points of the areas: they share their times.
-_POINTS = 400
+_POINTS = 200
 
 #: The projection looks that far ahead, as a share of the time so far.
 _AHEAD = 0.25

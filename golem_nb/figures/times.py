@@ -11,7 +11,7 @@ import pandas as pd
 __all__ = ["MOST_POINTS", "milliseconds", "numbers", "thinned"]
 
 #: A trace has no more points than that.
-MOST_POINTS = 2000
+MOST_POINTS = 1000
 
 Floats = npt.NDArray[np.float64]
 

@@ -239,7 +239,17 @@ class Core:
         await self._ready.wait()
         if self._failure is not None:
             raise SessionClosedError(f"The session could not be started: {self._failure}") from self._failure
-        if self._stopping:
+        self.check_open()
+
+    def check_open(self) -> None:
+        """Refuse what comes after the end; may be called from any thread.
+
+        Raises
+        ------
+        SessionClosedError
+            It was stopped.
+        """
+        if self._stopping or not self.thread.alive:
             raise SessionClosedError("The session was stopped: make a new one with Session(...)")
 
     async def close(self, wait_for_payments: bool) -> None:
@@ -340,8 +350,7 @@ class Core:
 
     def start(self, handle: Handle[Any, Any]) -> None:
         """Run a job; may be called from any thread."""
-        if self._stopping or not self.thread.alive:
-            raise SessionClosedError("The session was stopped: make a new one with Session(...)")
+        self.check_open()
         self.handles[handle.id] = handle
         self.portal.start(self._own(handle.run()))
 

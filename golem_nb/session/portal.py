@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from golem_nb.session.errors import DeadlockError, WaitInterrupted
+from golem_nb.session.errors import DeadlockError, SessionClosedError, WaitInterrupted
 from golem_nb.session.thread import EngineThread
 
 __all__ = ["TICK", "Portal", "in_notebook"]
@@ -39,7 +39,7 @@ class Portal:
 
     async def call(
         self,
-        coroutine: Coroutine[Any, Any, T],
+        work: Coroutine[Any, Any, T] | concurrent.futures.Future[T],
         *,
         keep: bool = False,
         notice: Callable[[], str] | None = None,
@@ -48,22 +48,26 @@ class Portal:
 
         Parameters
         ----------
-        coroutine
-            What is run.
+        work
+            What is run, or what `start` has returned.
         keep
             Whether it goes on when the caller is cancelled; a mere wait is cancelled, too.
         notice
             Makes the line that a notebook's cell shows when it is interrupted here.
         """
-        if self._thread.inside:
-            return await coroutine
-        inner = self._thread.submit(coroutine)
+        if isinstance(work, concurrent.futures.Future):
+            inner = work
+        elif self._thread.inside:
+            return await work
+        else:
+            inner = self._thread.submit(work)
         outer = asyncio.wrap_future(inner)
         outer.add_done_callback(_looked_at)
         try:
             while not outer.done():
                 # unlike awaiting the future, this does not cancel it
                 await asyncio.wait({outer}, timeout=TICK)
+                self._check(inner)
         except asyncio.CancelledError as error:
             if not keep:
                 inner.cancel()
@@ -77,7 +81,7 @@ class Portal:
 
     def wait(
         self,
-        coroutine: Coroutine[Any, Any, T],
+        work: Coroutine[Any, Any, T] | concurrent.futures.Future[T],
         timeout: float | None = None,
         *,
         keep: bool = False,
@@ -87,8 +91,8 @@ class Portal:
 
         Parameters
         ----------
-        coroutine
-            What is run.
+        work
+            What is run, or what `start` has returned.
         timeout
             Longest time to wait, seconds; None: as long as it takes.
         keep
@@ -106,14 +110,15 @@ class Portal:
             The waiting was interrupted.
         """
         if self._thread.inside:
-            name = getattr(coroutine, "__qualname__", "this").rpartition(".")[2].strip("_")
-            coroutine.close()
+            name = getattr(work, "__qualname__", "this").rpartition(".")[2].strip("_")
+            if not isinstance(work, concurrent.futures.Future):
+                work.close()
             raise DeadlockError(
                 f"`{name}` was called without `await` in the engine's own thread (a worker, a service's "
                 "handler, an event consumer), where it would wait for itself: await the job or "
                 "`session.aio` there, or call it from a cell"
             )
-        inner = self._thread.submit(coroutine)
+        inner = work if isinstance(work, concurrent.futures.Future) else self._thread.submit(work)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
@@ -123,6 +128,7 @@ class Portal:
                 except concurrent.futures.TimeoutError:
                     if inner.done():  # it is the coroutine's own
                         return inner.result()
+                    self._check(inner)
                     if deadline is not None and time.monotonic() >= deadline:
                         if not keep:
                             inner.cancel()
@@ -131,6 +137,11 @@ class Portal:
             if not keep:
                 inner.cancel()
             raise WaitInterrupted("Interrupted." if notice is None else notice()) from None
+
+    def _check(self, future: concurrent.futures.Future[Any]) -> None:
+        """Leave what will never be done: it was submitted a moment before the thread has ended."""
+        if not future.done() and not self._thread.alive:
+            raise SessionClosedError("The session was stopped in the meantime")
 
 
 def _looked_at(future: asyncio.Future[Any]) -> None:

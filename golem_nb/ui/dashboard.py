@@ -47,6 +47,9 @@ TITLES = {
 #: taken away while somebody looks at the figure.
 SLOTS = {"offers": 1, "prices": 1, "costs": 10, "services": 8, "tasks": 5, "throughput": 1}
 
+#: It is drawn that often, in seconds: each drawing keeps a browser busy for a tenth of one.
+DRAW = 0.45
+
 #: Frames that grow with the market are made no more often than that, in seconds.
 SLOW = 2.0
 
@@ -87,6 +90,7 @@ class Dashboard(Panel):
     _esm = assets.script("dashboard.js")
     _css = assets.style("dashboard.css")
     actions: ClassVar[Mapping[str, str]] = {"show_part": "show_part"}
+    interval = DRAW
 
     def __init__(
         self,
@@ -219,23 +223,22 @@ class Dashboard(Panel):
         with self._drawing:
             self._parts = self._compute()
             wanted = _slotted(self._parts)
-            changed: dict[str, dict[int, dict[str, Any]]] = {"scatter": {}, "bar": {}}
-            names: dict[str, set[str]] = {"scatter": set(), "bar": set()}
+            changed: dict[int, dict[str, Any]] = {}
+            keys: set[str] = set()
             index = 0
             for name in PARTS:
                 for before, after in zip(self._sent[name], wanted[name], strict=True):
-                    if name in self._show and (keys := _differing(before, after)):
-                        changed[after["type"]][index] = after
-                        names[after["type"]] |= keys
+                    if name in self._show and (differing := _differing(before, after)):
+                        changed[index] = after
+                        keys |= differing
                     index += 1
-            for kind, some in changed.items():
-                if some:
-                    self.live.change(
-                        {
-                            number: _flat({key: trace.get(key) for key in names[kind]})
-                            for number, trace in some.items()
-                        }
-                    )
+            if changed:
+                self.live.change(
+                    {
+                        number: _flat({key: trace[key] for key in keys if key in trace})
+                        for number, trace in changed.items()
+                    }
+                )
             for name in self._show:
                 self._sent[name] = wanted[name]
 

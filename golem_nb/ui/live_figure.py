@@ -75,17 +75,21 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no 
         self._config = {"responsive": True, "displaylogo": False}
 
     def change(self, traces: Mapping[int, Mapping[str, Any]]) -> None:
-        """Change several traces at once, in one message, without plotly's validation.
+        """Change several traces at once, in one message and so one drawing, without plotly's validation.
 
         Parameters
         ----------
         traces
-            For each trace, by its number, all its properties by their paths; the traces are of one type.
-            What one of them lacks and another has is taken away. Arrays of float64 travel as they are.
+            For each trace, by its number, properties by their paths. All traces are given the same ones: what
+            one of them lacks and another has is taken away. Arrays of float64 travel as they are.
         """
         names = dict.fromkeys(name for properties in traces.values() for name in properties)
-        self.plotly_update(
+        for number, properties in traces.items():
+            for name in names:
+                _put(self._data[number], name, properties.get(name))
+        self._send_update_msg(
             restyle_data={name: [properties.get(name) for properties in traces.values()] for name in names},
+            relayout_data={},
             trace_indexes=list(traces),
         )
 
@@ -116,3 +120,14 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no 
             self._trait_values["_widget_data"] = copy.deepcopy(self._data)
             self._trait_values["_widget_layout"] = copy.deepcopy(self._layout)
         return super().get_state(key, drop_defaults)
+
+
+def _put(trace: dict[str, Any], path: str, value: Any) -> None:
+    """Set a property by its path; None takes it away."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        trace = trace.setdefault(parent, {})
+    if value is None:
+        trace.pop(name, None)
+    else:
+        trace[name] = value

@@ -270,6 +270,17 @@ class Notebook:
                 if output["output_type"] == "error":
                     raise AssertionError("\n".join(output["traceback"]))
 
+    def run_cell(self, index: int) -> None:
+        """Run one cell."""
+        self.page.evaluate(
+            """async index => {
+                 const { content, sessionContext } = window.jupyterapp.shell.currentWidget;
+                 content.activeCellIndex = index;
+                 await window.jupyterapp.commands.execute("notebook:run-cell");
+               }""",
+            index,
+        )
+
     def outputs(self) -> list[list[dict[str, Any]]]:
         """The outputs of all code cells, as they would be saved."""
         found: list[list[dict[str, Any]]] = self.page.evaluate(

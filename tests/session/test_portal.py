@@ -125,6 +125,18 @@ def test_a_closed_thread_says_so(thread: EngineThread, portal: Portal) -> None:
         portal.wait(where())
 
 
+def test_what_is_submitted_while_the_thread_ends_is_not_waited_for_for_ever(
+    thread: EngineThread, portal: Portal
+) -> None:
+    thread.loop.call_soon_threadsafe(thread.loop.stop)
+    thread._thread.join(5)
+    lost: concurrent.futures.Future[None] = concurrent.futures.Future()
+    with pytest.raises(SessionClosedError, match="in the meantime"):
+        portal.wait(lost)
+    with pytest.raises(SessionClosedError, match="in the meantime"):
+        asyncio.run(portal.call(lost))
+
+
 def test_calls_from_many_threads(portal: Portal) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         names = list(pool.map(lambda _: portal.wait(where()), range(200)))

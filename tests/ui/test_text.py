@@ -25,11 +25,13 @@ def test_texts_are_shortened() -> None:
 
 def test_megabytes_cost_nothing() -> None:
     text = "\x1b[31m" * 2_000_000
-    started = time.perf_counter()
+    data = text.encode()
+    # of this thread, whatever else the machine is busy with
+    started = time.thread_time()
     clean(text)
     lines(text)
-    lines(text.encode())
-    assert time.perf_counter() - started < 0.05
+    lines(data)
+    assert time.thread_time() - started < 0.05
 
 
 def test_letters_of_all_scripts_and_emoji_stay() -> None:

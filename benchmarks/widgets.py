@@ -1,0 +1,193 @@
+"""``python -m benchmarks.widgets [--seconds N] [--rates R …]``: what panels cost the kernel and the browser.
+
+JupyterLab in a headless Chromium that draws by software shows a dashboard, a cluster and a batch while
+events come at each rate. The events go through the engine's own dispatcher, as its public ``emit`` does it,
+on a loop in a thread of its own; offers are added to the table of offers. There is no network: objects in
+the events have only what consumers look at. What the injection itself costs, with the session's frames but
+without any panel, is measured first and told apart. Prints lines of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.browser.harness import Browser, Notebook, browser, jupyter
+
+#: Aims: share of a core, milliseconds of a frame, seconds of lag, growth of the kernel's memory in a minute.
+AIMS = {"panels_cpu_percent": 10.0, "frame_ms_p95": 100.0, "lag_s_p95": 0.5, "memory_mb_per_minute": 2.0}
+
+SET_UP = """
+import asyncio, bisect, itertools, threading, time
+import psutil
+from stage import *
+from rush import Rush
+from golem_nb.engine.dispatcher import EventDispatcher
+from golem_nb.frames import Recorder
+
+lanes(); trails()
+recorder = desk._recorder = Recorder()
+rush = Rush([f"provider-{n}" for n in range(20)])
+dispatcher = EventDispatcher()
+dispatcher.add(recorder.take, (ev.Event,))
+dispatcher.add(desk.take, (ev.Event,))
+loop = asyncio.new_event_loop()
+reached = [], []
+
+async def inject(rate, seconds):
+    dispatcher.start()
+    for event in rush.begin():
+        dispatcher.emit(event)
+    source = itertools.chain.from_iterable(rush.turn() for _ in itertools.count())
+    begin, sent, accepted = time.time(), 0, desk._series.accepted
+    while (now := time.time()) - begin < seconds:
+        due = int((now - begin) * rate)
+        for event in itertools.islice(source, max(due - sent, 0)):
+            dispatcher.emit(event)
+        sent = max(sent, due)
+        reached[0].append(desk._series.accepted)
+        reached[1].append(now)
+        if int(now * 100) % 50 == 0:
+            recorder._offers.add(rush.proposal(sent).proposal)
+        await asyncio.sleep(0.01)
+    await dispatcher.stop()
+
+def measured(rate, seconds):
+    process = psutil.Process()
+    outcome = {}
+    def work():
+        cpu, begin, memory = time.process_time(), time.time(), process.memory_info().rss
+        loop.run_until_complete(inject(rate, seconds))
+        outcome.update(
+            cpu_percent=100 * (time.process_time() - cpu) / (time.time() - begin),
+            memory_mb=(process.memory_info().rss - memory) / 1e6,
+        )
+    for column in reached:
+        column.clear()
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, outcome
+"""
+
+#: Notes how long frames take, and when the number of accepted tasks that is drawn changes.
+WATCH = """() => {
+  const frames = [], seen = [];
+  let last = performance.now(), shown = null, on = true;
+  const look = now => {
+    frames.push(now - last);
+    last = now;
+    const bars = [...document.querySelectorAll("[data-gnb-figure] .bartext")];
+    const most = Math.max(...bars.map(node => Number(node.textContent)), 0);
+    if (most !== shown) { shown = most; seen.push([most, Date.now() / 1000]); }
+    if (on) requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+  window.watched = () => { on = false; return { frames, seen }; };
+}"""
+
+
+def say(text: str) -> None:
+    """Tell the user, beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value that a share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else float("nan")
+
+
+def inject(book: Notebook, rate: int, seconds: float) -> dict[str, Any]:
+    """Send events for some time; return what the kernel has measured."""
+    book.ask("None", f"thread, outcome = measured({rate}, {seconds})")
+    book.page.wait_for_timeout(seconds * 1000 + 500)
+    book.wait_for("thread.is_alive()", "False", timeout=60)
+    return dict(json.loads(book.ask("__import__('json').dumps(outcome)").strip("'")))
+
+
+def measure(book: Notebook, page: Browser, rate: int, seconds: float, bare: dict[str, Any]) -> dict[str, Any]:
+    """Measure panels at one rate of events."""
+    page.page.evaluate(WATCH)
+    page.received = 0
+    outcome = inject(book, rate, seconds)
+    watched = page.page.evaluate("() => window.watched()")
+    counts, times = json.loads(book.ask("__import__('json').dumps(reached)").strip("'"))
+    lags = []
+    for shown, at in watched["seen"][2:]:
+        # what was drawn was true until the number went beyond it
+        behind = next((time for count, time in zip(counts, times, strict=True) if count > shown), None)
+        if behind is not None:
+            lags.append(max(at - behind, 0.0))
+    result = {
+        "rate": rate,
+        "seconds": seconds,
+        "cpu_percent": round(outcome["cpu_percent"], 1),
+        "without_panels_cpu_percent": round(bare["cpu_percent"], 1),
+        "panels_cpu_percent": round(outcome["cpu_percent"] - bare["cpu_percent"], 1),
+        "frame_ms_p50": round(statistics.median(watched["frames"]), 1),
+        "frame_ms_p95": round(percentile(watched["frames"], 0.95), 1),
+        "lag_s_p50": round(percentile(lags, 0.5), 2),
+        "lag_s_p95": round(percentile(lags, 0.95), 2),
+        "redraws_per_s": round(len(watched["seen"]) / seconds, 1),
+        "memory_mb_per_minute": round((outcome["memory_mb"] - bare["memory_mb"]) * 60 / seconds, 1),
+        "kilobytes_per_s": round(page.received / seconds / 1000, 1),
+    }
+    return result | {"met": {name: result[name] <= aim for name, aim in AIMS.items()}}
+
+
+def main() -> int:
+    """Run it; give the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long each rate is measured")
+    parser.add_argument("--rates", type=int, nargs="+", default=[1000, 10_000], help="events a second")
+    options = parser.parse_args()
+    met = True
+    for rate in options.rates:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder) / "notebooks"
+            root.mkdir()
+            cells = [
+                "from golem_nb import events as ev\n" + SET_UP,
+                "board = desk.dashboard(); board",
+                "desk.cluster(cluster)",
+                "desk.progress(job)",
+            ]
+            with (
+                jupyter(root, Path(folder) / "jupyter") as url,
+                browser(Path(folder) / "chromium", height=1800) as page,
+            ):
+                book = Notebook(page, url, root).open(cells)
+                book.cell(0).locator(".jp-Cell-inputWrapper").first.wait_for()
+                book.run_cell(0)
+                say(f"{rate} events a second: without panels …")
+                bare = inject(book, rate, options.seconds / 2)
+                bare["memory_mb"] *= 2
+                book.run()
+                page.page.locator("[data-gnb-figure] .main-svg").first.wait_for()
+                # drawing for the first time is no part of it
+                page.page.wait_for_timeout(4000)
+                say(f"{rate} events a second: with dashboard, cluster and progress …")
+                result = measure(book, page, rate, options.seconds, bare)
+                book.shut_down()
+        result["machine"] = {
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "load": round(os.getloadavg()[0], 1),
+        }
+        result["injected"] = "through the engine's dispatcher, as Engine.emit does it; no network"
+        print(json.dumps(result), flush=True)
+        met &= all(result["met"].values())
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
