@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +25,6 @@ __all__ = ["SHARED", "Descriptor", "NetworkFolder", "all_folders", "data_root", 
 SHARED: Final = "shared"
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}")
-# sockaddr_un holds 108 bytes; the longest name in the folder of sockets takes 20
-_LONGEST_SOCKET_FOLDER: Final = 80
 _DESCRIPTOR: Final = "network.json"
 _SETTINGS: Final = "settings.json"
 _KEPT: Final = "unsettled.json"
@@ -117,12 +114,6 @@ class NetworkFolder:
         except FolderInUseError:
             return True
         return False
-
-    def socket_folder(self) -> Path:
-        """Return a private folder whose path is short enough for unix sockets; made if needed."""
-        if len(os.fsencode(self.path)) <= _LONGEST_SOCKET_FOLDER:
-            return self.path
-        return Path(tempfile.mkdtemp(prefix="golem-nb-"))
 
     def write(self, descriptor: Descriptor) -> None:
         """Leave the descriptor for others to find."""

@@ -46,6 +46,7 @@ from golem_nb.localnet.settings import Settings
 from golem_nb.node.daemon import Yagna
 from golem_nb.node.errors import FolderInUseError
 from golem_nb.node.lock import FolderLock
+from golem_nb.node.sockets import socket_folder
 from golem_nb.rest import Configuration, Market, Payment
 from golem_nb.rest.ids import NodeId
 
@@ -81,7 +82,7 @@ class Supervisor:
     def __init__(self, settings: Settings, folder: NetworkFolder) -> None:
         self._settings = settings
         self._folder = folder
-        self._sockets = folder.socket_folder()
+        self._sockets = socket_folder(folder.path)
         self._hub = Hub()
         self._chain = Chain(folder.path / "chain.jsonl")
         self._registry = Registry()

@@ -8,7 +8,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from golem_nb.node.commands import Commands
 from golem_nb.node.errors import DaemonStartError, NodeError, UnsupportedPlatformError
 from golem_nb.node.lock import FolderLock
 from golem_nb.node.ports import PortReservation
+from golem_nb.node.sockets import socket_folder
 from golem_nb.rest import Configuration, Identity
 from golem_nb.rest.errors import ApiError
 from golem_nb.rest.ids import NodeId
@@ -32,8 +32,6 @@ _PORT_TAKEN: Final = "Address already in use"
 _PORT_TRIES: Final = 5
 # One look at the port costs 0.1 ms; the daemon needs 300 ms and more to come up, and tells nobody.
 _LOOK_EVERY: Final = 0.01
-# sockaddr_un holds 108 bytes
-_LONGEST_SOCKET_PATH: Final = 100
 _LOG_TAIL: Final = 4096
 
 
@@ -194,9 +192,9 @@ class Yagna:
             raise DaemonStartError(
                 f"port {self._wanted_port} is in use by another program", self.log
             ) from error
-        if len(os.fsencode(self.bus)) > _LONGEST_SOCKET_PATH:
-            self._temporary = Path(tempfile.mkdtemp(prefix="golem-nb-"))
-            self.bus = self._temporary / "bus.sock"
+        if (sockets := socket_folder(self.bus.parent)) != self.bus.parent:
+            self._temporary = sockets
+            self.bus = sockets / "bus.sock"
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         key = self._app_key()
         url = f"http://127.0.0.1:{self._port.port}"

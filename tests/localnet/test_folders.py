@@ -62,14 +62,6 @@ def test_a_descriptor_is_private_and_hides_its_key() -> None:
     assert folder.read() is None
 
 
-def test_a_long_path_has_its_sockets_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOLEM_NB_DATA_DIR", "/" + "long/" * 20)
-    sockets = NetworkFolder("one").socket_folder()
-    assert len(os.fsencode(sockets)) < 80
-    assert sockets.stat().st_mode & 0o777 == 0o700
-    sockets.rmdir()
-
-
 def test_only_failed_starts_of_long_ago_are_swept(root: Path) -> None:
     for name in ("old", "kept", "dead", "fresh", "running"):
         NetworkFolder(name).lock().release()
