@@ -140,10 +140,16 @@ class AgreementPool:
             self._idle.append(held)
             self._job.offers.changed.set()
 
+    def failed(self, provider: NodeId) -> None:
+        """Note that work on a provider has failed: others are preferred, and it has to be asked anew."""
+        draft = self._job.offers.failed(provider)
+        if draft is not None:
+            self._job.negotiation.spent(draft)
+
     async def give_up(self, held: HeldAgreement) -> None:
         """End an agreement on which work has failed."""
         if held.ended is None:
-            self._job.offers.failed(held.provider_id)
+            self.failed(held.provider_id)
             await self.terminate(held, CANCELLED)
 
     async def terminate(self, held: HeldAgreement, reason: Mapping[str, Any]) -> None:
@@ -173,7 +179,7 @@ class AgreementPool:
             return held is not None
         message = (reason or {}).get("message")
         held.end(f"terminated by the provider: {message}" if message else "terminated by the provider")
-        self._job.offers.failed(held.provider_id)
+        self.failed(held.provider_id)
         self._ended(held, reason or {})
         return True
 
@@ -222,7 +228,7 @@ class AgreementPool:
         except AgreementRejectedError:
             assert agreement is not None
             self._job.emit(AgreementRejected, agreement=agreement, exc_info=sys.exc_info())
-            self._job.offers.failed(proposal.issuer)
+            self.failed(proposal.issuer)
             self._job.negotiation.spent(proposal, refused=True)
             return None
         except ApiError:
@@ -230,7 +236,7 @@ class AgreementPool:
                 self._job.emit(ProposalFailed, proposal=proposal, exc_info=sys.exc_info())
             else:
                 self._job.emit(AgreementRejected, agreement=agreement, exc_info=sys.exc_info())
-                self._job.offers.failed(proposal.issuer)
+                self.failed(proposal.issuer)
                 await self._withdraw(agreement)
             return None
         except BaseException:

@@ -163,7 +163,9 @@ class Negotiation:
         now = asyncio.get_running_loop().time()
         wanted = self._job.agreements.waiting - self._pool.under_way
         for provider, spent in heapq.nsmallest(
-            wanted, self._spent.items(), key=lambda item: item[1].not_before
+            wanted,
+            self._spent.items(),
+            key=lambda item: (item[1].not_before > now, self._pool.failures(item[0]), item[1].not_before),
         ):
             if spent.not_before <= now:
                 del self._spent[provider]

@@ -70,9 +70,21 @@ class OfferPool:
         self._offers[proposal.issuer] = proposal
         self.changed.set()
 
-    def failed(self, provider: NodeId) -> None:
-        """Note that work on a provider has failed: others are preferred from now on."""
+    def failed(self, provider: NodeId) -> OfferProposal | None:
+        """Note that work on a provider has failed: others are preferred from now on.
+
+        Returns
+        -------
+        OfferProposal or None
+            The draft that it had in the pool, which is taken out: if the provider has vanished since, an
+            agreement with it fails only when its time is up.
+        """
         self._failures[provider] = self._failures.get(provider, 0) + 1
+        return self._offers.pop(provider, None)
+
+    def failures(self, provider: NodeId) -> int:
+        """How often work on a provider has failed."""
+        return self._failures.get(provider, 0)
 
     async def best(self) -> tuple[OfferProposal | None, float | None]:
         """Take the best offer.
@@ -90,7 +102,7 @@ class OfferPool:
             if score is None or score < SCORE_NEUTRAL:
                 self._offers.pop(provider, None)
                 continue
-            ranked.append((-self._failures.get(provider, 0), score, random.random(), proposal))
+            ranked.append((-self.failures(provider), score, random.random(), proposal))
         if not ranked:
             return None, None
         failures, score, _, proposal = max(ranked, key=lambda entry: entry[:3])
@@ -98,8 +110,7 @@ class OfferPool:
         better = [
             expectation.until - now
             for provider, expectation in self._expected.items()
-            if expectation.until > now
-            and (-self._failures.get(provider, 0), expectation.score) > (failures, score)
+            if expectation.until > now and (-self.failures(provider), expectation.score) > (failures, score)
         ]
         if better:
             return None, max(better)

@@ -263,7 +263,7 @@ class ServiceInstance:
         if error is not None:
             service._exc_info = _info(error)
             if isinstance(error, Exception):
-                self._job.offers.failed(held.provider_id)
+                self._job.agreements.failed(held.provider_id)
             if isinstance(error, ServiceLostError):
                 self._change(machine.lose)
         clean = error is None and service.state == ServiceState.stopping

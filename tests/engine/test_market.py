@@ -246,6 +246,25 @@ async def test_equal_offers_are_chosen_at_random() -> None:
 
 
 @pytest.mark.contract("E07")
+async def test_a_draft_of_a_provider_that_has_failed_is_not_used() -> None:
+    class Equal(MarketStrategy):
+        async def score_offer(self, offer: OfferProposal) -> float:
+            return 5.0
+
+    pool = OfferPool(Equal())
+    draft = SimpleNamespace(issuer="a")
+    pool.add(draft)  # type: ignore[arg-type]
+    # it may be a provider that has vanished: nobody would answer an agreement
+    assert pool.failed("a") is draft  # type: ignore[arg-type]
+    assert await pool.best() == (None, None)
+    assert pool.failed("a") is None  # type: ignore[arg-type]
+    assert (pool.failures("a"), pool.failures("b")) == (2, 0)  # type: ignore[arg-type]
+    # asked anew it is as good as any other that has failed
+    pool.add(draft)  # type: ignore[arg-type]
+    assert (await pool.best())[0] is draft
+
+
+@pytest.mark.contract("E07")
 @pytest.mark.xdist_group("unruly")
 async def test_a_provider_that_has_refused_may_be_asked_again(batch: Batch, bad: LocalProvider) -> None:
     from golem_nb.localnet import Misbehaviour
