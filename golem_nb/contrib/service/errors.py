@@ -18,10 +18,13 @@ class UpstreamError(GolemError):
         What has happened, for the client.
     sent
         Whether the instance may have seen any of the request.
+    lost
+        Whether its node does not answer at all, so that others on the same provider are doubtful, too.
     """
 
-    def __init__(self, status: int, reason: str, *, sent: bool) -> None:
+    def __init__(self, status: int, reason: str, *, sent: bool, lost: bool = False) -> None:
         self.status = status
         self.reason = reason
         self.sent = sent
+        self.lost = lost
         super().__init__(reason)

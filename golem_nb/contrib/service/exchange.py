@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import h11
 from aiohttp import StreamReader, web
 
@@ -19,27 +20,54 @@ from golem_nb.log import get_logger
 if TYPE_CHECKING:
     from golem_nb.contrib.service.upstream import Head, Upstream, UpstreamPool
 
-__all__ = ["ALTERNATIVES", "Exchange"]
+__all__ = ["ALTERNATIVES", "Alternatives", "Exchange"]
 
 logger = get_logger(__name__)
 
-#: Whether there is another instance that the request at hand could go to.
-ALTERNATIVES: ContextVar[bool] = ContextVar("golem_nb alternatives", default=False)
-
 #: Where there is another instance, a connection may take so long, in seconds.
-SHORT_LIMIT = 0.5
+CONNECT_LIMIT = 0.5
 
-#: A node that has not answered a request after so many seconds is asked whether it is still there …
-LIVENESS_AFTER = 0.35
+#: A node that has not answered a request after so many seconds is asked whether it is still there, …
+LIVENESS_AFTER = 0.25
 
-#: … and again that often, in seconds. So is the instance of a stream in which nothing comes.
+#: … and if there is another instance, it has so long to say so, in seconds. One that has much to do may be
+#: later than that, and is then passed over for nothing; but together with the time before it this is what a
+#: request to a node that has vanished loses.
+LIVENESS_LIMIT = 0.35
+
+#: It is asked again that often, in seconds. So is the instance of a stream in which nothing comes.
 LIVENESS_INTERVAL = 5.0
+
+#: A server that has not taken all of a request has so long to have said why, in seconds.
+LAST_ANSWER = 0.5
 
 #: "Going away": tells the server that the client of a websocket has left, since the daemon does not. If it
 #: has closed properly, this reaches nobody.
 _GOING_AWAY = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
 
+#: While much is being sent in the network answers are late; a node then has so many times as long.
+BUSY_FACTOR = 4.0
+
 REPEATABLE = ("GET", "HEAD")
+
+
+@attrs.frozen
+class Alternatives:
+    """Whether the request at hand could go to another instance. Who is asked last has all the time there is.
+
+    Parameters
+    ----------
+    to_connecting
+        If this one cannot be connected to.
+    to_waiting
+        If this one may have seen the request and does not answer.
+    """
+
+    to_connecting: bool = False
+    to_waiting: bool = False
+
+
+ALTERNATIVES: ContextVar[Alternatives] = ContextVar("golem_nb alternatives")
 
 
 class Exchange:
@@ -66,6 +94,7 @@ class Exchange:
         self._pool = pool
         self._timeout = timeout
         self._present = present
+        self._alternatives = ALTERNATIVES.get(Alternatives())
         self._name = f"instance at {pool.node.ip}"
         self._headers = request_headers(request.raw_headers, host)
         self._upgrade = _wants_websocket(request)
@@ -89,7 +118,7 @@ class Exchange:
             There is no answer; the client has got nothing yet.
         """
         while True:
-            limit = SHORT_LIMIT if self._in_hurry else self._timeout
+            limit = self._limit(CONNECT_LIMIT, self._timeout, self._alternatives.to_connecting)
             upstream = await self._pool.acquire(repeatable=self.repeatable, timeout=limit)
             complete = False
             began = asyncio.get_running_loop().time()
@@ -117,10 +146,11 @@ class Exchange:
                 else:
                     self._pool.discard(upstream)
 
-    @property
-    def _in_hurry(self) -> bool:
-        """Whether a node that is late is to be given up for another one."""
-        return ALTERNATIVES.get() and self._pool.ready and not is_busy(self._pool.node.network)
+    def _limit(self, short: float, long: float, alternative: bool) -> float:
+        """How long the node may take for something, in seconds: not long if there is another one."""
+        if not alternative or not self._pool.ready:
+            return long
+        return min(short * (BUSY_FACTOR if is_busy(self._pool.node.network) else 1.0), long)
 
     # -- there -------------------------------------------------------------------------------------------
 
@@ -148,7 +178,7 @@ class Exchange:
                 if sending.done() and (error := sending.exception()) is not None:
                     if isinstance(error, TunnelClosedError):
                         # the server did not want all of it, and may have said why before it closed
-                        await asyncio.wait({heading}, timeout=SHORT_LIMIT)
+                        await asyncio.wait({heading}, timeout=LAST_ANSWER)
                         if heading.done() and heading.exception() is None:
                             break
                     raise error
@@ -170,7 +200,7 @@ class Exchange:
             await asyncio.gather(sending, heading, return_exceptions=True)
 
     async def _check_alive(self, heading: asyncio.Task[Head]) -> None:
-        limit = SHORT_LIMIT if self._in_hurry else LIVENESS_INTERVAL
+        limit = self._limit(LIVENESS_LIMIT, LIVENESS_INTERVAL, self._alternatives.to_waiting)
         probing = asyncio.create_task(self._pool.is_alive(limit), name="probe")
         try:
             await asyncio.wait({heading, probing}, return_when=asyncio.FIRST_COMPLETED)
@@ -181,7 +211,7 @@ class Exchange:
             probing.cancel()
             await asyncio.gather(probing, return_exceptions=True)
         if not alive:
-            raise UpstreamError(502, f"The {self._name} cannot be reached any more", sent=True)
+            raise UpstreamError(502, f"The {self._name} cannot be reached any more", sent=True, lost=True)
 
     async def _body(self) -> AsyncIterator[bytes]:
         """Read the client's body, no faster than it is passed on."""

@@ -6,12 +6,12 @@ import asyncio
 import errno
 import ipaddress
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiohttp import web
 
 from golem_nb.contrib.service.errors import UpstreamError
-from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Exchange
+from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Alternatives, Exchange
 from golem_nb.contrib.service.upstream import UpstreamPool
 from golem_nb.log import get_logger
 from golem_nb.services import Service, ServiceState
@@ -24,6 +24,8 @@ __all__ = ["DEFAULT_MAX_REQUEST_SIZE", "HttpProxyService", "LocalHttpProxy"]
 logger = get_logger(__name__)
 
 DEFAULT_MAX_REQUEST_SIZE: Final = 128 * 1024 * 1024
+
+HttpServiceType = TypeVar("HttpServiceType", bound="HttpProxyService")
 
 #: An instance that has failed is asked again after so many seconds, if it still runs.
 PENALTY = 5.0
@@ -166,13 +168,13 @@ class LocalHttpProxy:
 
     def __init__(
         self,
-        cluster: Cluster[HttpProxyService],
+        cluster: Cluster[HttpServiceType],
         port: int,
         max_request_size: int = DEFAULT_MAX_REQUEST_SIZE,
     ) -> None:
         self.address = "127.0.0.1"
         self.hosts: set[str] = set()
-        self._cluster = cluster
+        self._cluster: Cluster[Any] = cluster
         self._port = port
         self._max_request_size = max_request_size
         self._runner: web.AppRunner | None = None
@@ -268,26 +270,41 @@ class LocalHttpProxy:
         if length is not None and length > self._max_request_size:
             raise web.HTTPRequestEntityTooLarge(max_size=self._max_request_size, actual_size=length)
         tried: list[HttpProxyService] = []
+        repeatable = request.method in REPEATABLE and not request.body_exists
+        refusal: web.Response | None = None
         while True:
             instance, others = self._choose(tried)
             if instance is None:
-                states = (
-                    ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
-                )
-                return _refusal(503, f"No service instances available. ({states})")
-            ALTERNATIVES.set(others)
+                return refusal or self._nobody()
+            # for an answer one other instance is asked, for a connection all are
+            ALTERNATIVES.set(Alternatives(others, others and repeatable))
             try:
                 response = await instance.handle_request(request)
             except UpstreamError as error:
                 logger.warning("%r: %s", instance, error)
-                self._failed[instance.id] = asyncio.get_running_loop().time()
+                self._leave_out(instance, error)
                 tried.append(instance)
-                again = not error.sent or (request.method in REPEATABLE and not request.body_exists)
-                if not again or not others or len(tried) > 1:
-                    return _refusal(error.status, f"Error retrieving the remote response. {error.reason}")
+                refusal = _refusal(error.status, f"Error retrieving the remote response. {error.reason}")
+                if error.sent:
+                    if not repeatable:
+                        return refusal
+                    repeatable = False
             else:
                 self._failed.pop(instance.id, None)
                 return response
+
+    def _nobody(self) -> web.Response:
+        states = ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
+        return _refusal(503, f"No service instances available. ({states})")
+
+    def _leave_out(self, instance: HttpProxyService, error: UpstreamError) -> None:
+        """Take an instance out of the turn for some time, and those that have probably been lost with it."""
+        now = asyncio.get_running_loop().time()
+        self._failed[instance.id] = now
+        if error.lost:
+            for other in self._cluster.instances:
+                if other.provider_id == instance.provider_id:
+                    self._failed[other.id] = now
 
     def _choose(self, tried: list[HttpProxyService]) -> tuple[HttpProxyService | None, bool]:
         """Return the instance whose turn it is, and whether there are others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -25,6 +25,8 @@ logger = get_logger(__name__)
 DEFAULT_SOCKET_ADDRESS: Final = "127.0.0.1"
 DEFAULT_SOCKET_BUFFER_SIZE: Final = 1024 * 1024
 DEFAULT_TIMEOUT: Final = 300.0
+
+SocketServiceType = TypeVar("SocketServiceType", bound="SocketProxyService")
 
 #: When the local client has nothing more to say, the remote end may be silent for so long, in seconds. That
 #: it has closed is not told by the daemon.
@@ -177,7 +179,7 @@ class SocketProxy:
         self._servers[service.id, remote_port] = server
         return server
 
-    async def run(self, cluster: Cluster[SocketProxyService]) -> None:
+    async def run(self, cluster: Cluster[SocketServiceType]) -> None:
         """Run the proxy servers for all ports on a cluster.
 
         Parameters

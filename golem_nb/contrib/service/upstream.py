@@ -12,7 +12,7 @@ from golem_nb.contrib.service.chunk import chunks
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.pacing import round_trip
 from golem_nb.contrib.service.tunnel import MESSAGE, Tunnel, TunnelClosedError
-from golem_nb.rest.errors import ApiError
+from golem_nb.rest.errors import ApiError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from golem_nb.contrib.service.headers import RawHeaders
@@ -269,9 +269,16 @@ class UpstreamPool:
         try:
             upstream = Upstream(await Tunnel.open(self.node, self._port, timeout))
         except TimeoutError as error:
-            raise UpstreamError(504, f"No connection to {where} in {timeout:g} s", sent=False) from error
+            raise UpstreamError(
+                504, f"No connection to {where} in {timeout:g} s", sent=False, lost=True
+            ) from error
         except ApiError as error:
-            raise UpstreamError(502, f"No connection to {where}: {error.message}", sent=False) from error
+            raise UpstreamError(
+                502,
+                f"No connection to {where}: {error.message}",
+                sent=False,
+                lost=isinstance(error, RequestTimeoutError),
+            ) from error
         self.ready = True
         if self._probing is None:
             self._probing = asyncio.create_task(self._probe(PROBE_LIMIT), name="first probe")
