@@ -15,11 +15,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"golem-nb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="compute a batch on a complete Golem network on this machine")
+    demo = commands.add_parser(
+        "demo", help="compute a batch, or run web servers, on a complete Golem network on this machine"
+    )
+    demo.add_argument(
+        "--service",
+        action="store_true",
+        help="run web servers on providers, behind a proxy, and kill a provider under them",
+    )
     demo.add_argument("--json", action="store_true", help="print one line of JSON and nothing else")
     demo.add_argument("--providers", type=_count, default=3, metavar="N", help="providers (default: 3)")
     demo.add_argument(
-        "--folder", type=Path, default=Path("golem-demo"), help="where results go (default: golem-demo)"
+        "--folder",
+        type=Path,
+        default=Path("golem-demo"),
+        help="where the batch's results go (default: golem-demo)",
     )
 
     up = commands.add_parser("up", help="start a local network that programs share until `down`")
@@ -55,6 +65,10 @@ def _seconds(text: str) -> float:
 def _run(arguments: argparse.Namespace) -> int:
     # each command imports what it needs: `golem-nb --help` is quick
     match arguments.command:
+        case "demo" if arguments.service:
+            from golem_nb.cli import service_demo
+
+            return service_demo.main(as_json=arguments.json, providers=arguments.providers)
         case "demo":
             from golem_nb.cli import demo
 
@@ -98,7 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from golem_nb.exceptions import GolemError
 
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command == "demo" and arguments.service and arguments.providers < 2:
+        parser.error("--service needs --providers 2 or more: one of them is killed")
     try:
         return _run(arguments)
     except KeyboardInterrupt:

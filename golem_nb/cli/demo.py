@@ -15,15 +15,14 @@ from typing import Any
 import attrs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from golem_nb import Golem, Task, WorkContext, vm
 from golem_nb.cli import frame
+from golem_nb.cli.bill import bill, left_behind
 from golem_nb.cli.tally import Tally
 from golem_nb.cli.text import plain, shown
 from golem_nb.events import CommandExecuted, Event, TaskAccepted, TaskStarted
 from golem_nb.localnet import LocalNetwork
-from golem_nb.rest import Configuration, Payment
 from golem_nb.script import Script
 
 #: Frames of the flight, and their size in pixels.
@@ -184,7 +183,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
                 with console.status("Ending agreements, paying invoices …"):
                     await golem.stop()
         seconds = time.monotonic() - started
-        released = not await _allocations(network)
+        allocations, _ = await left_behind(network)
     finally:
         with console.status("Stopping the network …"):
             await network.__aexit__(None, None, None)
@@ -197,7 +196,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
         invoices_accepted=tally.invoices_accepted,
         cost=plain(tally.cost),
         budget=str(BUDGET),
-        allocation_released=released,
+        allocation_released=not allocations,
         seconds_to_first_result=None if first is None else round(first, 3),
         seconds_network_start=round(network_start, 3),
         seconds=round(seconds, 3),
@@ -210,28 +209,8 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
     return summary
 
 
-async def _allocations(network: LocalNetwork) -> list[Any]:
-    async with Configuration(network.api_config) as configuration:
-        return list(await Payment(configuration.payment()).allocations())
-
-
 def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) -> None:
-    table = Table(title="The bill", title_justify="left", show_footer=True)
-    table.add_column("provider", "total")
-    table.add_column("tasks", str(summary.tasks_done), justify="right")
-    table.add_column("GLM an hour", justify="right")
-    table.add_column("GLM a CPU hour", justify="right")
-    table.add_column("paid, GLM", f"{tally.cost:.6f}", justify="right")
-    for provider in sorted(tally.providers.values(), key=lambda entry: entry.name):
-        per_unit = provider.price.per_unit if provider.price else {}
-        table.add_row(
-            shown(provider.name),
-            str(provider.tasks),
-            f"{per_unit.get('golem.usage.duration_sec', Decimal(0)) * 3600:.3f}",
-            f"{per_unit.get('golem.usage.cpu_sec', Decimal(0)) * 3600:.3f}",
-            f"{provider.accepted:.6f}",
-        )
-    console.print(table)
+    console.print(bill(tally, "tasks", {key: provider.tasks for key, provider in tally.providers.items()}))
     released = "released" if summary.allocation_released else "NOT released"
     console.print(
         f"{summary.tasks_done} of {summary.tasks} frames are in {shown(folder, 500)}. "

@@ -130,7 +130,7 @@ def golem_nb(start: Start) -> Callable[..., Any]:
 
     def run(*arguments: str, status: int = 0) -> tuple[str, str]:
         process = start(*arguments)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=180)
         assert process.returncode == status, (output, errors)
         assert "Traceback" not in errors
         return output, errors
