@@ -3,7 +3,29 @@
 import { h, keyed, put, write } from "./dom.js";
 import { panel } from "./panel.js";
 
-/** @import { Context } from "./types.d.ts" */
+/** @import { Context, State } from "./types.d.ts" */
+
+/** After so many milliseconds a choice that the kernel has not confirmed is taken back. */
+const PATIENCE = 15_000;
+
+/**
+ * Choices of the person that the kernel may not have heard of yet: until it has, they are what is shown, however
+ * many older states arrive meanwhile.
+ * @returns {{ choose: (name: string, shown: boolean, now: number) => void, shown: (name: string, state: boolean, now: number) => boolean }}
+ */
+export function choices() {
+  /** @type {Map<string, { shown: boolean, until: number }>} */
+  const asked = new Map();
+  return {
+    choose: (name, shown, now) => asked.set(name, { shown, until: now + PATIENCE }),
+    shown(name, state, now) {
+      const choice = asked.get(name);
+      if (choice && choice.shown !== state && now < choice.until) return choice.shown;
+      asked.delete(name);
+      return state;
+    },
+  };
+}
 
 /**
  * @param {Context} context
@@ -11,32 +33,42 @@ import { panel } from "./panel.js";
  */
 function render(context) {
   return panel(context, "dashboard", (frame) => {
-    const choices = h("div", { class: "gnb-choices" });
-    const box = h("fieldset", {}, h("legend", { class: "gnb-muted" }, "Shown"), choices);
+    const chosen = choices();
+    const list = h("div", { class: "gnb-choices" });
+    const box = h("fieldset", {}, h("legend", { class: "gnb-muted" }, "Shown"), list);
     frame.body.append(box);
-    return {
-      update(state) {
-        frame.title(`Dashboard of session ${state.name}`, "▦");
-        const parts = Object.entries(state.parts);
-        const alone = parts.filter(([, part]) => part.shown).length < 2;
-        keyed(
-          choices,
-          parts,
-          (key) => {
-            const box = h("input", { type: "checkbox", onchange: () => frame.act("show_part", { name: key, shown: box.checked }) });
-            return h("label", {}, box, h("span"));
-          },
-          (label, part) => {
-            const box = /** @type {HTMLInputElement} */ (label.firstElementChild);
-            box.checked = part.shown;
-            // the last one stays: an empty figure says nothing
-            box.disabled = alone && part.shown;
-            put(box, "aria-label", part.title);
-            write(/** @type {Element} */ (label.lastElementChild), part.title);
-          },
-        );
-      },
+    const update = (/** @type {State} */ state) => {
+      frame.title(`Dashboard of session ${state.name}`, "▦");
+      const now = Date.now();
+      /** @type {[string, { title: string, shown: boolean }][]} */
+      const parts = Object.entries(/** @type {Record<string, any>} */ (state.parts)).map(([name, part]) => [
+        name,
+        { ...part, shown: chosen.shown(name, part.shown, now) },
+      ]);
+      const alone = parts.filter(([, part]) => part.shown).length < 2;
+      keyed(
+        list,
+        parts,
+        (name) => {
+          const onchange = () => {
+            chosen.choose(name, box.checked, Date.now());
+            frame.act("show_part", { name, shown: box.checked });
+            update(frame.store.state());
+          };
+          const box = h("input", { type: "checkbox", onchange });
+          return h("label", {}, box, h("span"));
+        },
+        (label, part) => {
+          const box = /** @type {HTMLInputElement} */ (label.firstElementChild);
+          box.checked = part.shown;
+          // the last one stays: an empty figure says nothing
+          box.disabled = alone && part.shown;
+          put(box, "aria-label", part.title);
+          write(/** @type {Element} */ (label.lastElementChild), part.title);
+        },
+      );
     };
+    return { update, tick: () => update(frame.store.state()) };
   });
 }
 

@@ -1,5 +1,7 @@
 // A plotly figure whose runtime is shared: five megabytes of JavaScript once a page instead of once a figure.
 
+import { plotly } from "./plotly.js";
+
 /** @import { Context } from "./types.d.ts" */
 
 /** Changes of a figure that may arrive while the runtime is still being loaded. */
@@ -14,17 +16,6 @@ const UPDATES = [
   "removeLayoutProps",
   "removeTraceProps",
 ].map((name) => `_py2js_${name}`);
-
-/** @type {any} */
-const world = globalThis;
-world.gnbPlotly ??= (() => {
-  /** @type {any} */
-  const shared = {};
-  shared.promise = new Promise((resolve) => {
-    shared.resolve = resolve;
-  });
-  return shared;
-})();
 
 /**
  * A model that does not tell the kernel what it has just been told: after every change plotly would send back all
@@ -67,7 +58,7 @@ export default () => {
         },
       ]);
       for (const [name, listener] of listeners) model.on(`change:${name}`, listener);
-      const make = await world.gnbPlotly.promise;
+      const make = await plotly().made;
       const widget = make();
       await widget.initialize?.(quiet(context));
       for (const [name, listener] of listeners) model.off(`change:${name}`, listener);
@@ -91,6 +82,7 @@ export default () => {
     async render(context) {
       // plotly makes the element its own, classes included
       context.el.setAttribute("data-gnb-figure", "");
+      plotly().load();
       const { widget, replay } = await start(context);
       const cleanup = await widget.render(quiet(context));
       replay();

@@ -47,17 +47,53 @@ class Lane:
     accepted: dict[str, Decimal] = attrs.field(factory=dict)
     #: Price and start of the activities that are running, by agreement.
     active: dict[str, tuple[LinearPrice | None, float]] = attrs.field(factory=dict)
+    #: What the time explains of agreements that are over and whose invoices have not come, GLM.
+    owed: dict[str, Decimal] = attrs.field(factory=dict)
 
     @property
     def cost(self) -> Decimal:
         """What it has cost so far: accepted, or explained by the time if that is more, GLM."""
         total = sum(self.accepted.values(), Decimal(0))
-        for agreement, (price, since) in self.active.items():
-            if price is not None:
-                gone = Decimal(repr(time.monotonic() - since))
-                explained = price.fixed + price.per_unit.get(DURATION, Decimal(0)) * gone
-                total += max(explained - self.accepted.get(agreement, Decimal(0)), Decimal(0))
+        explained = {
+            **self.owed,
+            **{agreement: self._explained(agreement) for agreement in list(self.active)},
+        }
+        for agreement, amount in explained.items():
+            total += max(amount - self.accepted.get(agreement, Decimal(0)), Decimal(0))
         return total
+
+    @property
+    def open(self) -> bool:
+        """Whether something is running, or an invoice is still to come."""
+        return bool(self.active or self.owed)
+
+    def _explained(self, agreement: str) -> Decimal:
+        price, since = self.active.get(agreement, (None, 0.0))
+        if price is None:
+            return Decimal(0)
+        gone = Decimal(repr(time.monotonic() - since))
+        return price.fixed + price.per_unit.get(DURATION, Decimal(0)) * gone
+
+    def end(self, agreement: str) -> None:
+        """Note that an agreement is over: what it owes stands still, and its invoice comes."""
+        if agreement in self.active:
+            self.owed[agreement] = self._explained(agreement)
+            del self.active[agreement]
+        if self.state not in ("failed", "paid"):
+            self.state, self.doing = "ended", ""
+        self._settle()
+
+    def pay(self, agreement: str, amount: Decimal) -> None:
+        """Note that an invoice was accepted."""
+        self.accepted[agreement] = amount
+        self.active.pop(agreement, None)
+        self.owed.pop(agreement, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        # the invoice of an agreement may come before or after the word that it is over
+        if self.state == "ended" and self.accepted and not self.open:
+            self.state = "paid"
 
 
 class Lanes:
@@ -168,9 +204,7 @@ def _worker_finished(lane: Lane, event: events.WorkerFinished) -> None:
 
 
 def _terminated(lane: Lane, event: events.AgreementTerminated) -> None:
-    lane.active.pop(event.agr_id, None)
-    if lane.state not in ("failed", "paid"):
-        lane.state, lane.doing = "ended", ""
+    lane.end(event.agr_id)
 
 
 def _note_accepted(lane: Lane, event: events.DebitNoteAccepted) -> None:
@@ -179,10 +213,7 @@ def _note_accepted(lane: Lane, event: events.DebitNoteAccepted) -> None:
 
 
 def _invoice_accepted(lane: Lane, event: events.InvoiceAccepted) -> None:
-    lane.accepted[event.agr_id] = event.amount
-    lane.active.pop(event.agr_id, None)
-    if lane.state == "ended":
-        lane.state = "paid"
+    lane.pay(event.agr_id, event.amount)
 
 
 def _payment_failed(lane: Lane, event: events.PaymentFailed) -> None:

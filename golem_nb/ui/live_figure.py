@@ -18,44 +18,32 @@ from golem_nb.ui import assets
 
 __all__ = ["LiveFigure"]
 
-_SHARED = (
-    "globalThis.gnbPlotly ??= (() => { const shared = {}; "
-    "shared.promise = new Promise((resolve) => { shared.resolve = resolve; }); return shared; })();\n"
-)
-
 
 class _Runtime(anywidget.AnyWidget):
     """Carries plotly's bundle to the page, and is never shown."""
 
+    _esm = assets.script("runtime.js")
     _view_name = traitlets.Any(None, allow_none=True).tag(sync=True)
+    source = traitlets.Unicode().tag(sync=True)
 
 
-def _runtime_source() -> str | None:
-    """Return plotly's bundle, changed to give itself to all figures; None if it is not what this expects."""
-    bundle = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
-    if not bundle.is_file():
+def _bundle() -> str | None:
+    """Return plotly's bundle; None if it is not what this expects."""
+    path = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
+    if not path.is_file():
         return None
-    text = bundle.read_text(encoding="utf-8")
-    # the last one says: export{A as FigureModel,B as FigureView,C as default}
-    exports = list(re.finditer(r"export\s*\{[^{}]*?([\w$]+) as default[^{}]*\};?", text))
-    if not exports:
-        return None
-    last = exports[-1]
-    return (
-        _SHARED
-        + text[: last.start()]
-        + f"globalThis.gnbPlotly.resolve({last[1]});export default {{ render() {{}} }};"
-        + text[last.end() :]
-    )
+    text = path.read_text(encoding="utf-8")
+    # near its end it says: export{A as FigureModel,B as FigureView,C as default}
+    return text if re.search(r"export\s*\{[^{}]* as default\b", text[-10_000:]) else None
 
 
-_SOURCE = _runtime_source()
+_SOURCE = _bundle()
 
 
 @functools.cache
 def _runtime() -> _Runtime | None:
     """Return the one runtime of this kernel."""
-    return None if _SOURCE is None else _Runtime(_esm=_SOURCE)
+    return None if _SOURCE is None else _Runtime(source=_SOURCE)
 
 
 class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no types

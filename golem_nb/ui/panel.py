@@ -189,17 +189,12 @@ class Panel(anywidget.AnyWidget):
             ended, self._ended = self._ended, True
             if not ended:
                 self._flush()
-        self._pump.remove(self)
+        live = self.useful and not last
+        if not live:
+            self._pump.remove(self)
         if not ended or (last and not self._replaced):
-            live = self.useful and not last
             self._replaced = not live
             self._replace_outputs(self.bundle() if live else self.last_bundle())
-
-    def revive(self) -> None:
-        """Go on after an end, for example because failed items are tried again."""
-        with self._writing:
-            self._ended = self._replaced = False
-        self._pump.add(self)
 
     def _replace_outputs(self, bundle: Mapping[str, Any]) -> None:
         if not self._outputs:
@@ -219,11 +214,13 @@ class Panel(anywidget.AnyWidget):
     def flush(self) -> bool:
         """Write what has changed; ends the panel when what it shows is over."""
         with self._writing:
-            if self._ended:
+            if self._replaced:
                 return False
             written = self._flush()
-            over = self.over
-        if over:
+            over, ended = self.over, self._ended
+            # what was over goes on, for example because failed items are tried again
+            self._ended = ended and over
+        if over and not ended:
             self.end(last=False)
         return written
 

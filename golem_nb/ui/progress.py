@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from golem_nb.ui import assets
@@ -17,6 +18,9 @@ __all__ = ["BatchProgress"]
 
 #: Lanes and errors that are shown.
 MOST_LANES, MOST_ERRORS = 100, 30
+
+#: After the end of a batch its panel waits for invoices no longer than that: a provider may never send one.
+PATIENCE = timedelta(seconds=60)
 
 
 class BatchProgress(Panel):
@@ -45,7 +49,11 @@ class BatchProgress(Panel):
     @property
     def over(self) -> bool:
         """Whether the batch has ended, and its agreements are paid."""
-        return self._facts.state != "running" and not any(lane.active for lane in self._shown())
+        job = self._facts
+        if job.state == "running":
+            return False
+        patient = job.ended is None or datetime.now(UTC) - job.ended < PATIENCE
+        return not (patient and any(lane.open for lane in self._shown()))
 
     @property
     def useful(self) -> bool:
@@ -59,7 +67,7 @@ class BatchProgress(Panel):
     def retry_failed(self) -> None:
         """Compute the failed items again, and show that here."""
         self._job.retry_failed()
-        self.revive()
+        self._pump.mark()
 
     def describe(self) -> dict[str, Any]:
         """Return the state for the browser."""
@@ -107,7 +115,7 @@ class BatchProgress(Panel):
         lanes = self._lanes.of(*self._facts.engine_jobs)
         if len(lanes) > MOST_LANES:
             # those that are at work, then the ones that have done most
-            lanes.sort(key=lambda lane: (not lane.active, -lane.done))
+            lanes.sort(key=lambda lane: (not lane.open, -lane.done))
         return lanes[:MOST_LANES]
 
     def _errors(self, job: JobFacts) -> dict[str, dict[str, str | None]]:

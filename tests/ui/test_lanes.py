@@ -46,6 +46,46 @@ def test_a_lane_goes_through_its_states(rush: Rush) -> None:
     assert (lane.name, lane.done, lane.failed, lane.cost) == ("sun", 1, 0, Decimal("0.5"))
 
 
+def test_a_lane_is_paid_whatever_comes_first(rush: Rush) -> None:
+    lanes = Lanes()
+    agreement, activity = rush.agreements[0], rush.activities[0]
+    lanes.take(ev.ActivityCreated(rush.job, agreement, activity))
+    lanes.take(invoice(rush, 0, "0.5"))
+    (lane,) = lanes.of("1")
+    assert not lane.open
+    lanes.take(ev.AgreementTerminated(rush.job, agreement, {}))
+    assert lane.state == "paid"
+
+
+def test_a_lane_is_open_until_its_invoice_and_its_cost_stands_still(rush: Rush) -> None:
+    lanes = Lanes()
+    agreement, activity = rush.agreements[0], rush.activities[0]
+    lanes.take(ev.ActivityCreated(rush.job, agreement, activity))
+    (lane,) = lanes.of("1")
+    price, since = lane.active[agreement.id]
+    lane.active[agreement.id] = price, since - 100
+    lanes.take(ev.AgreementTerminated(rush.job, agreement, {}))
+    assert (lane.state, lane.open) == ("ended", True)
+    owed = lane.cost
+    assert Decimal("0.0099") < owed < Decimal("0.0102")
+    assert lane.cost == owed
+    lanes.take(invoice(rush, 0, "0.009"))
+    assert (lane.state, lane.open, lane.cost) == ("paid", False, Decimal("0.009"))
+
+
+def test_a_lane_with_two_agreements_is_paid_when_both_are(rush: Rush) -> None:
+    lanes = Lanes()
+    for agreement, activity in zip(rush.agreements, rush.activities, strict=True):
+        agreement.details.provider_id = "0x1"
+        lanes.take(ev.ActivityCreated(rush.job, agreement, activity))
+        lanes.take(ev.AgreementTerminated(rush.job, agreement, {}))
+    (lane,) = lanes.of("1")
+    lanes.take(invoice(rush, 1, "0.1"))
+    assert lane.state == "ended"
+    lanes.take(invoice(rush, 0, "0.1"))
+    assert lane.state == "paid"
+
+
 def test_what_a_provider_says_is_cleaned(rush: Rush) -> None:
     lanes = Lanes()
     lanes.take(ev.AgreementCreated(rush.job, rush.agreements[1]))

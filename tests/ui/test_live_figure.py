@@ -18,7 +18,7 @@ def test_plotly_is_sent_once_and_not_with_every_figure() -> None:
     runtime = _runtime()
     assert runtime is not None
     assert runtime is _runtime()
-    assert len(runtime._esm) > 1_000_000
+    assert len(runtime.source) > 1_000_000
     assert len(first._esm) == len(second._esm) < 10_000
 
 
