@@ -234,6 +234,8 @@ class AgreementPool:
         except ApiError:
             if agreement is None:
                 self._job.emit(ProposalFailed, proposal=proposal, exc_info=sys.exc_info())
+                # what stood in the way may be gone later
+                self._job.negotiation.spent(proposal, refused=True)
             else:
                 self._job.emit(AgreementRejected, agreement=agreement, exc_info=sys.exc_info())
                 self.failed(proposal.issuer)

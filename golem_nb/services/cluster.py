@@ -236,6 +236,8 @@ class Cluster(Generic[ServiceType]):
                 accepted=Decimal(handle["accepted"]),
             )
             self._engine.join_session(handle["session_id"], datetime.fromisoformat(handle["since"]))
+            # it is running from the beginning, so it has what whoever sees that may ask for
+            service._activity = activity
             if self._network is not None and handle["ip"] is not None:
                 service._node = self._network.node(handle["ip"])
             self._instances.append(service)

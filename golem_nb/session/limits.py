@@ -40,6 +40,9 @@ ENDING = 3
 #: Seconds between two looks, at least and at most.
 SHORTEST, LONGEST = 0.5, 30.0
 
+#: Providers get so many seconds to send offers, before work that waits for one which fits is ended.
+MARKET_TIME = 30.0
+
 #: Offers whose price is remembered, until an agreement is made.
 REMEMBERED = 10_000
 
@@ -72,12 +75,15 @@ class Limits:
         self._meter = meter
         self._handles = handles
         self._warn = warn
-        self._jobs: dict[str, Job] = {}
+        #: With the times at which they began.
+        self._jobs: dict[str, tuple[Job, float]] = {}
         self._prices: OrderedDict[str, LinearPrice] = OrderedDict()
         #: Agreements that are being made, or in force: what they may cost at first.
         self._pending: dict[str, Decimal] = {}
         #: The cheapest offer that did not fit, GLM.
         self._refused: Decimal | None = None
+        #: Since when nothing fits, and nothing is in force whose end might change that.
+        self._starving: float | None = None
         self._warned: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -98,7 +104,7 @@ class Limits:
         return amount
 
     def fits(self, offer: OfferProposal) -> bool:
-        """Whether an agreement on an offer could be paid for; remembers its price."""
+        """Whether an agreement on an offer could be paid for, now or later; remembers its price."""
         price = LinearPrice.agreed(offer.props)
         if price is None:
             return True
@@ -107,10 +113,16 @@ class Limits:
             self._prices.popitem(last=False)
         needed = first_costs(price)
         if needed <= self.left:
+            self._starving = None
             return True
-        self._refused = needed if self._refused is None else min(needed, self._refused)
-        self._changed.set()
-        return False
+        self._does_not_fit(needed)
+        # what is reserved may become free; what was accepted does not
+        return needed <= self.budget - self._meter.total().accepted
+
+    def _does_not_fit(self, needed: Decimal) -> None:
+        if self._refused is None or needed < self._refused:
+            self._refused = needed
+            self._changed.set()
 
     def reserve(self, entry: str, proposal_id: str, provider: str) -> None:
         """Set aside what an agreement may cost at first.
@@ -125,6 +137,7 @@ class Limits:
             return
         needed, left = first_costs(price), self.left
         if needed > left:
+            self._does_not_fit(needed)
             raise DoesNotFitError(provider, needed, left)
         self._pending[entry] = needed
 
@@ -144,7 +157,7 @@ class Limits:
         """Consume an event, after the meter has."""
         match event:
             case JobStarted():
-                self._jobs[event.job.id] = event.job
+                self._jobs[event.job.id] = event.job, asyncio.get_running_loop().time()
             case JobFinished():
                 self._jobs.pop(event.job.id, None)
             case AgreementTerminated() | AgreementRejected():
@@ -178,12 +191,12 @@ class Limits:
                 f"to {money.reserved:.6f} GLM more is owed for what is running. Work was ended; what is "
                 "finished is kept. Stop the session and begin one with a larger `budget`."
             )
-            for job in list(self._jobs.values()):
+            for job, _ in list(self._jobs.values()):
                 job.stop(error)
         delays = [_until(used, rate, limit) for limit in self._marks(self.budget)]
         for handle in self._handles():
             delays += self._look_at(handle)
-        self._look_for_starvation()
+        delays.append(self._look_for_starvation())
         return max(SHORTEST, min(delays, default=LONGEST))
 
     def _look_at(self, handle: Handle[Any, Any]) -> list[float]:
@@ -204,28 +217,56 @@ class Limits:
             return []
         return [_until(used, rate, mark) for mark in self._marks(limit)]
 
-    def _look_for_starvation(self) -> None:
-        """End what waits for an agreement that cannot be paid for, unless money may become free."""
-        refused, self._refused = self._refused, None
-        if refused is None or refused <= self.left:
-            return
-        if self._pending or next(self._meter.running(), None) is not None:
-            # what is in force may end, and leave enough for another one
-            self._refused = refused
-            return
-        error = LimitReachedError(
-            f"No provider fits into what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} "
-            f"GLM. The cheapest one needs {refused:.6f} GLM for its fixed fee and a first minute. Stop the "
-            "session and begin one with a larger `budget`."
+    def _look_for_starvation(self) -> float:
+        """End what has waited long enough for an agreement that can be paid for.
+
+        Returns
+        -------
+        float
+            Seconds until something else may have waited long enough.
+        """
+        if self._refused is not None and self._refused <= self.left:
+            self._refused = None
+        waiting = [(job, began) for job, began in self._jobs.values() if job.agreements.waiting]
+        # what is in force may end, and leave enough for another one
+        in_force = bool(self._pending) or next(self._meter.running(), None) is not None
+        if self._refused is None or in_force or not waiting:
+            self._starving = None
+            return LONGEST
+        now = asyncio.get_running_loop().time()
+        if self._starving is None:
+            self._starving = now
+        what = (
+            f"what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} GLM. The cheapest one "
+            f"needs {self._refused:.6f} GLM for its fixed fee and a first minute"
         )
-        for job in list(self._jobs.values()):
-            if job.agreements.waiting:
-                job.stop(error)
+        delays = [LONGEST]
+        for job, began in waiting:
+            left = max(began, self._starving) + MARKET_TIME - now
+            if left > 0:
+                delays.append(left)
+                self._warn_once(
+                    f"offers for job {job.id}",
+                    f"No offer for job {job.id} so far fits into {what}. Others may come: it waits for "
+                    f"{MARKET_TIME:.0f} s.",
+                )
+                continue
+            job.stop(
+                LimitReachedError(
+                    f"No provider fits into {what}; in {MARKET_TIME:.0f} s no other offer has come. Stop the "
+                    "session and begin one with a larger `budget`."
+                )
+            )
+        return min(delays)
+
+    def _warn_once(self, key: str, text: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            self._warn(text)
 
     def _check_warning(self, key: str, used: Decimal, limit: Decimal, what: str) -> None:
-        if key not in self._warned and used >= limit * WARN_AT:
-            self._warned.add(key)
-            self._warn(f"{used / limit:.0%} of {what} ({limit} GLM) is used up or owed.")
+        if used >= limit * WARN_AT:
+            self._warn_once(key, f"{used / limit:.0%} of {what} ({limit} GLM) is used up or owed.")
 
     @staticmethod
     def _marks(limit: Decimal) -> tuple[Decimal, ...]:

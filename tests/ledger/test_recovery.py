@@ -98,7 +98,8 @@ async def nothing_is_left(ledger: Ledger, network: LocalNetwork) -> None:
     assert ledger.left() == []
     async with Configuration(network.api_config) as configuration:
         market, payment = Market(configuration.market()), Payment(configuration.payment())
-        assert await payment.allocations() == []
+        reserved = [await allocation.details() for allocation in await payment.allocations()]
+        assert reserved == [], ledger.select("SELECT * FROM allocation")
         assert await market.agreements(state="Approved") == []
         assert await market.agreements(state="Pending") == []
         assert await Net(configuration.net()).networks() == []

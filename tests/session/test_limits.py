@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -124,11 +125,17 @@ def test_a_job_has_a_limit_of_its_own(begin: Begin, alpine: Any) -> None:
     assert other.result(60) == ["done\n"]
 
 
-def test_no_agreement_is_made_that_cannot_be_paid_for(begin: Begin, alpine: Any) -> None:
+def test_no_agreement_is_made_that_cannot_be_paid_for(
+    begin: Begin, alpine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golem_nb.session.limits.MARKET_TIME", 4.0)
     session = begin("0.05", "dear")
+    began = time.monotonic()
     job = session.run("true", payload=alpine)
-    with pytest.raises(LimitReachedError, match=r"No provider fits.*The cheapest one needs 0\.37"):
-        job.result(30)
+    with pytest.raises(LimitReachedError, match=r"No provider fits.*The cheapest one needs 0\.37.*in 4 s no"):
+        job.result(60)
+    assert time.monotonic() - began > 4
+    assert any("No offer for job" in warning for warning in session.warnings)
     assert "AgreementCreated" not in set(session.events["event"])
     assert session.stop().accepted == 0
 
@@ -138,6 +145,30 @@ def test_one_that_fits_is_found_among_those_that_do_not(begin: Begin, alpine: An
     job = session.run("echo {}", range(6), payload=alpine)
     job.result(60)
     assert {item.provider for item in job.items} == {"cheap"}
+
+
+def test_one_that_fits_may_come_late(begin: Begin, alpine: Any, market: LocalNetwork) -> None:
+    asyncio.run(market.provider("cheap").vanish())
+    try:
+        session = begin("0.05", "dear", "cheap")
+        job = session.run("echo {}", range(2), payload=alpine)
+        assert not job.wait(8)
+        assert not job.ended
+        assert any("needs 0.37" in warning for warning in session.warnings)
+    finally:
+        asyncio.run(market.provider("cheap").come_back())
+    assert job.result(60) == ["0\n", "1\n"]
+
+
+def test_one_that_did_not_fit_is_taken_when_the_budget_is_free_again(begin: Begin, alpine: Any) -> None:
+    session = begin("0.6", "dear")  # enough for one agreement at a time
+    first = session.run("sleep 6", payload=alpine)
+    while not first.progress.running:
+        time.sleep(0.05)
+    second = session.run("echo second", payload=alpine)
+    assert second.result(90) == ["second\n"]
+    assert first.ended
+    assert never_exceeded(session)
 
 
 def test_as_many_agreements_at_once_as_can_be_paid_for(begin: Begin, alpine: Any) -> None:
