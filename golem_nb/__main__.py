@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from golem_nb import __version__
@@ -97,6 +99,16 @@ def _run(arguments: argparse.Namespace) -> int:
             return doctor.main()
 
 
+@contextlib.contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: end what was started, and pay for it."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -108,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 on success, 1 on failure, 2 for wrong arguments, 130 when interrupted.
+        The exit status: 0 on success, 1 on failure, 2 for wrong arguments, 130 when interrupted or
+        terminated.
     """
     from golem_nb.exceptions import GolemError
 
@@ -117,9 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "demo" and arguments.service and arguments.providers < 2:
         parser.error("--service needs --providers 2 or more: one of them is killed")
     try:
-        return _run(arguments)
+        with _terminated_in_order():
+            return _run(arguments)
     except KeyboardInterrupt:
-        print("golem-nb: interrupted; everything that was started has been ended", file=sys.stderr)
+        print("golem-nb: interrupted; everything that was started ends with it", file=sys.stderr)
         return 130
     except (GolemError, OSError) as error:
         print(f"golem-nb: {error}", file=sys.stderr)

@@ -119,13 +119,19 @@ class TasksFailedError(GolemError):
     ----------
     failures
         One `TaskFailedError` a task.
+    done
+        How many tasks were done.
     """
 
-    def __init__(self, failures: Sequence[TaskFailedError]) -> None:
+    def __init__(self, failures: Sequence[TaskFailedError], done: int) -> None:
         self.failures = tuple(failures)
+        self.done = done
         shown = "\n".join(f"  {failure}" for failure in self.failures[:5])
         more = f"\n  … and {len(self.failures) - 5} more" if len(self.failures) > 5 else ""
-        super().__init__(f"{pluralize(len(self.failures), 'task')} could not be completed:\n{shown}{more}")
+        super().__init__(
+            f"{pluralize(len(self.failures), 'task')} could not be completed, {done} "
+            f"{'was' if done == 1 else 'were'} done:\n{shown}{more}"
+        )
         self.__cause__ = self.failures[0]
 
 

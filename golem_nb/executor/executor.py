@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,8 @@ from golem_nb.exceptions import GolemError
 from golem_nb.executor.queue import LOCAL_ERRORS, TaskQueue, WorkerTasks
 from golem_nb.executor.task import Task
 from golem_nb.log import get_logger
+from golem_nb.rest.activity import BatchError
+from golem_nb.rest.errors import ApiError
 
 if TYPE_CHECKING:
     from golem_nb.ctx import WorkContext
@@ -187,7 +190,7 @@ class _Run:
                 raise
             raise JobTimeoutError(self._timeout, self._progress()) from error
         if self._queue.failures:
-            raise TasksFailedError(self._queue.failures)
+            raise TasksFailedError(self._queue.failures, self._queue.done)
 
     def _progress(self) -> str:
         if not self._job.agreements.made:
@@ -203,7 +206,7 @@ class _Run:
             finally:
                 claim.release()
             if self._queue.hopeless:
-                raise TasksFailedError(self._queue.failures)
+                raise TasksFailedError(self._queue.failures, self._queue.done)
 
     async def _work(self, worker: Worker, claim: Claim) -> None:
         tasks: WorkerTasks | None = None
@@ -220,8 +223,15 @@ class _Run:
             error = failure
             raise
         except Exception as failure:
-            logger.warning(
-                "Worker for job %s has failed: %s: %s", self._job.id, type(failure).__name__, failure
+            # what the worker itself has raised is shown with its place; what its provider did, events tell
+            ours = not isinstance(failure, BatchError | ApiError)
+            logger.log(
+                logging.WARNING if ours else logging.DEBUG,
+                "Worker for job %s has failed: %s: %s",
+                self._job.id,
+                type(failure).__name__,
+                failure,
+                exc_info=failure if ours else None,
             )
             error = failure
         except BaseException as cancelled:

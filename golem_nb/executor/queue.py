@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,6 +13,7 @@ from golem_nb.engine.errors import TaskFailedError
 from golem_nb.events import TaskFinished, TaskStarted
 from golem_nb.exceptions import GolemError
 from golem_nb.executor.task import Task, TaskStatus
+from golem_nb.storage import DownloadTooLargeError
 
 if TYPE_CHECKING:
     from golem_nb.ctx import WorkContext
@@ -25,6 +26,9 @@ LOCAL_ERRORS = (
     NotADirectoryError,
     PermissionError,
 )
+
+#: What lies with the task if a second provider confirms it, and with the provider if none does.
+CONFIRMED_ERRORS = (DownloadTooLargeError,)
 
 TaskSource = AsyncIterable[Task[Any, Any]] | Iterable[Task[Any, Any]]
 
@@ -142,7 +146,7 @@ class TaskQueue:
         """Take note of a failed try: the task is given to another worker, or given up."""
         self._running -= 1
         item.causes.append(cause)
-        if len(item.causes) >= self._max_tries or isinstance(cause, LOCAL_ERRORS):
+        if len(item.causes) >= self._max_tries or _more_would_only_cost_more(item.causes):
             self.failures.append(TaskFailedError(item.task, item.causes))
             self._check_end()
         else:
@@ -280,6 +284,18 @@ class WorkerTasks(AsyncIterator[Task[Any, Any]]):
             else:
                 self._context.emit(TaskFinished, task=item.task)
         self._items = running
+
+
+def _more_would_only_cost_more(causes: Sequence[BaseException]) -> bool:
+    if isinstance(causes[-1], LOCAL_ERRORS):
+        return True
+    return sum(any(isinstance(error, CONFIRMED_ERRORS) for error in _chain(cause)) for cause in causes) > 1
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 async def _each(source: TaskSource) -> AsyncIterator[Task[Any, Any]]:

@@ -348,7 +348,10 @@ def _task_data(event: events.TaskEvent) -> str:
 
 def _reason(event: Event) -> str:
     error = event.exception
-    return "unknown" if error is None else _harmless(str(error) or type(error).__name__)
+    if error is None:
+        return "unknown"
+    # an entry of a log is a line
+    return _harmless(" ".join(str(error).split()) or type(error).__name__)
 
 
 def _harmless(value: object) -> str:

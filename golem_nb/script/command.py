@@ -168,7 +168,7 @@ class Run(Command):
         }
 
     def __str__(self) -> str:
-        shown = f"Run {self.cmd} {self.args!r}"
+        shown = f"Run {self.cmd} {self.args!r}" if self.args else f"Run {self.cmd}"
         return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 

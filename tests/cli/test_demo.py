@@ -77,12 +77,37 @@ def test_control_c(start: Any, machine: Any, tmp_path: Path, moment: str) -> Non
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "golem-nb: interrupted; everything that was started has been ended"
+    assert errors.splitlines()[-1] == "golem-nb: interrupted; everything that was started ends with it"
     assert "Traceback" not in errors
     assert machine.is_clean(seconds=15 if moment == "start" else 0)
     if moment == "work":
         # ended in order: nothing is unsettled
         assert kept() == []
+
+
+def test_termination_is_as_orderly(start: Any, machine: Any, tmp_path: Path) -> None:
+    process = start("demo", "--json", "--folder", str(tmp_path / "frames"))
+    wait_for_work(process, tmp_path / "frames")
+    machine.look()
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert machine.is_clean(seconds=0)
+    assert kept() == []
+
+
+def test_who_does_not_wait_for_an_orderly_end_leaves_nothing_running(
+    start: Any, machine: Any, tmp_path: Path
+) -> None:
+    process = start("demo", "--json", "--folder", str(tmp_path / "frames"))
+    wait_for_work(process, tmp_path / "frames")
+    machine.look()
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    assert "Traceback" not in process.communicate()[1]
+    assert machine.is_clean(seconds=20)
 
 
 @pytest.mark.parametrize("moment", ["start", "work"])

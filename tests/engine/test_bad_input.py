@@ -139,7 +139,7 @@ def given_up(outcome: Outcome, tries: int) -> Any:
     """The failure of the one task that could not be done; the results of the others are there."""
     assert outcome.results == ["good"]
     assert isinstance(outcome.error, TasksFailedError)
-    assert str(outcome.error).startswith("1 task could not be completed:\n  Task(id=")
+    assert str(outcome.error).startswith("1 task could not be completed, 1 was done:\n  Task(id=")
     (failure,) = outcome.error.failures
     assert failure.task.data == "bad"
     assert len(failure.causes) == tries
@@ -199,7 +199,8 @@ async def test_a_download_that_is_too_large(tame: Batch) -> None:
             yield script
             task.accept_result(task.data)
 
-    failure = given_up(await tame(["good", "bad"], worker=worker, max_workers=1), tries=5)
+    # a second provider confirms that it is not the provider's mistake
+    failure = given_up(await tame(["good", "bad"], worker=worker, max_workers=1), tries=2)
     assert isinstance(failure.causes[0], CommandExecutionError)
     assert "the provider sends more than the limit of 5000 bytes: pass a larger limit=" in str(failure)
     assert [len(data) for data in got] == [1000]

@@ -437,7 +437,8 @@ async def test_a_task_that_always_fails_is_given_up_with_every_cause(tame: Batch
     assert len(failure.causes) == MAX_TRIES
     assert all(isinstance(cause, CommandExecutionError) for cause in failure.causes)
     text = str(outcome.error)
-    assert text.startswith("1 task could not be completed:\n")
+    assert outcome.error.done == 3
+    assert text.startswith("1 task could not be completed, 3 were done:\n")
     assert f"{failure.task!r} failed 5 times: CommandExecutionError: Command 'Run /bin/sh" in text
     tried = [event.agr_id for event in outcome.of("TaskStarted") if event.task is failure.task]
     assert len(set(tried)) == MAX_TRIES

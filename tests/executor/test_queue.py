@@ -11,6 +11,8 @@ import pytest
 from golem_nb import Task
 from golem_nb.events import TaskAccepted, TaskFinished, TaskStarted
 from golem_nb.executor.queue import TaskQueue, TaskSource, WorkerTasks
+from golem_nb.rest.activity import CommandExecutionError
+from golem_nb.storage import DownloadTooLargeError
 
 
 class Context:
@@ -133,6 +135,20 @@ async def test_a_failed_task_goes_to_another_worker_and_is_given_up_in_the_end()
     assert "failed 3 times" in str(failure)
     assert all(str(error) in str(failure) for error in errors)
     assert harness.queue.hopeless
+
+
+async def test_a_download_that_two_providers_find_too_large_is_given_up() -> None:
+    async with Harness(tasks("big"), max_tries=5) as harness:
+        failed = CommandExecutionError("DownloadBytes /x", "transfer failed")
+        failed.__cause__ = DownloadTooLargeError(5000)
+        # one provider alone may have sent too much
+        for number, error in enumerate([failed, RuntimeError("something else"), failed]):
+            assert not harness.queue.failures
+            mine, _ = await harness.worker(str(number))
+            await anext(mine)
+            mine.end(error)
+        (failure,) = harness.queue.failures
+    assert len(failure.causes) == 3
 
 
 @pytest.mark.contract("T04")
