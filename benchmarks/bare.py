@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,8 +63,9 @@ Work = Callable[["Activity"], Awaitable[None]]
 class Activity:
     """An activity and how scripts are run on it."""
 
-    def __init__(self, daemon: Daemon, id: str) -> None:
+    def __init__(self, daemon: Daemon, id: str, provider: str) -> None:
         self.id = id
+        self.provider = provider
         self._daemon = daemon
         self._path = f"/activity-api/v1/activity/{id}"
 
@@ -107,18 +108,23 @@ class Job:
         How many.
     work
         Called with each activity as soon as there is one.
+    capabilities
+        What their runtimes must be able to do.
     """
 
-    def __init__(self, daemon: Daemon, count: int, work: Work) -> None:
+    def __init__(self, daemon: Daemon, count: int, work: Work, capabilities: Sequence[str] = ()) -> None:
         self._daemon = daemon
         self._count = count
         self._work = work
+        self._capabilities = capabilities
         self._unpaid: set[str] = set()
         self._since = datetime.now(UTC)
+        self._expires = self._since + _HOUR
+        self._allocation = ""
 
-    async def run(self) -> None:
-        """Do it all."""
-        call, expires = self._daemon, datetime.now(UTC) + _HOUR
+    async def reserve(self) -> None:
+        """Reserve the money, and ask what the demand must say of it."""
+        call, expires = self._daemon, self._expires
         network = os.environ["YAGNA_PAYMENT_NETWORK"]
         self._platform = f"erc20-{network}-tglm"
         allocation = await call(
@@ -142,9 +148,16 @@ class Job:
             f"(golem.node.debug.subnet={os.environ['YAGNA_SUBNET']})",
             "(golem.com.pricing.model=linear)",
             "(golem.runtime.name=vm)",
+            *(f"(golem.runtime.capabilities={capability})" for capability in self._capabilities),
             *decoration["constraints"],
         ]
         self._constraints = f"(&{''.join(constraints)})"
+
+    async def run(self) -> None:
+        """Do it all; `reserve` may have been done before."""
+        if not self._allocation:
+            await self.reserve()
+        call, expires = self._daemon, self._expires
         demand = await call(
             "POST",
             "/market-api/v1/demands",
@@ -160,7 +173,7 @@ class Job:
                     if proposal["state"] == "Initial":
                         group.create_task(self._counter(path, proposal["proposalId"]))
                     elif len(work) < self._count:
-                        work.append(group.create_task(self._agree(proposal["proposalId"], expires, ends)))
+                        work.append(group.create_task(self._agree(proposal, expires, ends)))
         await asyncio.gather(call("DELETE", path), *ends, self._pay())
         await call("DELETE", f"/payment-api/v1/allocations/{self._allocation}")
 
@@ -174,13 +187,15 @@ class Job:
             },
         )
 
-    async def _agree(self, proposal: str, expires: datetime, ends: list[asyncio.Task[None]]) -> str:
+    async def _agree(
+        self, proposal: dict[str, Any], expires: datetime, ends: list[asyncio.Task[None]]
+    ) -> str:
         call = self._daemon
         agreement = str(
             await call(
                 "POST",
                 "/market-api/v1/agreements",
-                {"proposalId": proposal, "validTo": expires.isoformat()},
+                {"proposalId": proposal["proposalId"], "validTo": expires.isoformat()},
             )
         )
         path = f"/market-api/v1/agreements/{agreement}"
@@ -188,7 +203,7 @@ class Job:
         await call("POST", f"{path}/wait?timeout=60")
         created = await call("POST", "/activity-api/v1/activity?timeout=60", {"agreementId": agreement})
         self._unpaid.add(agreement)
-        activity = Activity(call, created["activityId"])
+        activity = Activity(call, created["activityId"], proposal["issuerId"])
         await self._work(activity)
         # the end of one does not wait for the work of another
         ends.append(asyncio.create_task(self._end(activity, path)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.proxy import CountingProxy
+from benchmarks.counter import CountingProxy
 from benchmarks.report import Aim
 from benchmarks.run import Clients, Values
 

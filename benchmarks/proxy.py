@@ -1,61 +1,360 @@
-"""A proxy in front of the daemon that counts requests."""
+"""``python -m benchmarks.proxy [--rounds N] [--large]``: both proxies, beside bare websockets and yapapi's.
+
+One instance of `clients/server.py` on a provider of a local network is asked in turn through golem_nb's
+proxies, through yapapi's, and through the daemon's websockets to the same ports without anything around them.
+The client is the same everywhere: HTTP/1.1 over a stream of bytes, in this process. Prints a line of JSON.
+
+With ``--large``, golem_nb's HTTP proxy also passes 100 MiB down, and 20 MiB up while the daemon is watched:
+that takes minutes.
+"""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator
+import hashlib
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aiohttp
-from aiohttp import web
-from yarl import URL
+import psutil
 
-_HOP = ("connection", "transfer-encoding", "content-length", "host", "keep-alive")
+from benchmarks import peers
+from benchmarks.cases import Case
+from benchmarks.report import Aim
+from benchmarks.run import Clients, Values
+from golem_nb.localnet import LocalNetwork
+
+MIB = 1 << 20
+
+#: Requests one after another, and how many bytes each gets.
+REQUESTS, SMALL = 200, 100
+
+#: Connections that are busy at the same time, and for how many seconds.
+CONNECTIONS, SECONDS = 8, 4.0
+
+#: Bytes that are sent each way to measure throughput; and by ``--large``, down and up.
+BULK, LARGE_DOWN, LARGE_UP = 4 * MIB, 100 * MIB, 20 * MIB
+
+#: Bytes of a websocket message: the daemon takes 64 KiB.
+MESSAGE = 60 * 1024
 
 
-class CountingProxy:
-    """Passes requests on to `target`, and counts them by method and path as they come."""
+class Stream:
+    """Bytes to a server and back: a connection to a proxy, or a websocket of the daemon.
 
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._session: aiohttp.ClientSession
-        #: Where clients reach it.
-        self.url = ""
-        #: Requests since it was last cleared.
-        self.requests: Counter[str] = Counter()
+    Parameters
+    ----------
+    send
+        Sends bytes.
+    receive
+        Gives the next bytes; none at the end.
+    """
+
+    def __init__(
+        self, send: Callable[[bytes], Awaitable[None]], receive: Callable[[], Awaitable[bytes]]
+    ) -> None:
+        self.send = send
+        self._receive = receive
+        self._buffer = bytearray()
+
+    async def head(self) -> dict[str, str]:
+        """Read the head of an answer; give its headers, and the status."""
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            await self._more()
+        lines = self._buffer[:end].decode().split("\r\n")
+        del self._buffer[: end + 4]
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+        return headers | {"status": lines[0].split()[1]}
+
+    async def take(self, size: int) -> bytes:
+        """Read so many bytes; give the last of them, 64 at most."""
+        last = b""
+        while size > 0:
+            if not self._buffer:
+                await self._more()
+            taken = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            size -= len(taken)
+            last = (last + taken)[-64:]
+        return last
+
+    async def _more(self) -> None:
+        data = await self._receive()
+        if not data:
+            raise ConnectionError("the connection was closed")
+        self._buffer += data
+
+    async def get(self, size: int) -> None:
+        """Ask for bytes by HTTP."""
+        await self.send(b"GET /%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % size)
+        head = await self.head()
+        if head["status"] != "200":
+            raise ConnectionError(f"status {head['status']}")
+        await self.take(int(head["content-length"]))
+
+    async def post(self, data: bytes) -> bool:
+        """Send bytes by HTTP; give whether they have arrived as they were."""
+        await self.send(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(data))
+        for start in range(0, len(data), MESSAGE):
+            await self.send(data[start : start + MESSAGE])
+        head = await self.head()
+        answer = await self.take(int(head["content-length"]))
+        return answer.decode() == hashlib.sha256(data).hexdigest()
+
+
+class Way:
+    """Opens streams to the server.
+
+    Parameters
+    ----------
+    session
+        For websockets; None where the addresses are local ports.
+    address
+        The port, or the address of the websocket.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession | None, address: Any) -> None:
+        self._session = session
+        self._address = address
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[CountingProxy]:
-        """Serve on a free port of the loopback interface."""
-        application = web.Application(client_max_size=1 << 30)
-        application.router.add_route("*", "/{path:.*}", self._pass)
-        # a client that hangs up takes its request back, as it would without a proxy
-        runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1)
-        async with aiohttp.ClientSession(
-            auto_decompress=False,
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=None),
-        ) as self._session:
-            await runner.setup()
-            try:
-                await web.TCPSite(runner, "127.0.0.1", 0).start()
-                self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-                yield self
-            finally:
-                await runner.cleanup()
+    async def open(self) -> AsyncIterator[Stream]:
+        """Connect."""
+        if self._session is None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._address)
 
-    async def _pass(self, request: web.Request) -> web.Response:
-        self.requests[f"{request.method} {request.path}"] += 1
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-        async with self._session.request(
-            request.method,
-            URL(f"{self._target}{request.raw_path}", encoded=True),
-            headers=headers,
-            data=await request.read(),
-            allow_redirects=False,
-        ) as answer:
-            return web.Response(
-                status=answer.status,
-                body=await answer.read(),
-                headers={name: value for name, value in answer.headers.items() if name.lower() not in _HOP},
-            )
+            async def send(data: bytes) -> None:
+                writer.write(data)
+                await writer.drain()
+
+            yield Stream(send, lambda: reader.read(1 << 16))
+            writer.close()
+        else:
+            async with self._session.ws_connect(self._address, max_msg_size=0, autoping=True) as socket:
+
+                async def receive() -> bytes:
+                    message = await socket.receive()
+                    return message.data if isinstance(message.data, bytes) else b""
+
+                yield Stream(socket.send_bytes, receive)
+
+
+async def times(number: int, action: Callable[[], Awaitable[None]]) -> float:
+    """Do something again and again; give the median of its milliseconds."""
+    took = []
+    for _ in range(number):
+        began = time.perf_counter()
+        await action()
+        took.append(time.perf_counter() - began)
+    return 1000 * statistics.median(took)
+
+
+async def rate(way: Way) -> tuple[float, int]:
+    """Send requests on several connections for a while; give those answered a second, and the failures."""
+    end = time.perf_counter() + SECONDS
+    answered = failed = 0
+
+    async def ask() -> None:
+        nonlocal answered, failed
+        while time.perf_counter() < end:
+            try:
+                async with way.open() as stream:
+                    while time.perf_counter() < end:
+                        await stream.get(SMALL)
+                        answered += 1
+            except (ConnectionError, aiohttp.ClientError):
+                failed += 1
+
+    await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
+    return answered / SECONDS, failed
+
+
+async def drive(http: Way, socket: Way) -> Values:
+    """Ask through one side."""
+    async with http.open() as stream:
+        await times(20, lambda: stream.get(SMALL))
+        latency = await times(REQUESTS, lambda: stream.get(SMALL))
+    answered, failed = await rate(http)
+    async with http.open() as stream:
+        began = time.perf_counter()
+        await stream.get(BULK)
+        down = BULK / MIB / (time.perf_counter() - began)
+    async with http.open() as stream:
+        began = time.perf_counter()
+        intact = await stream.post(os.urandom(BULK))
+        up = BULK / MIB / (time.perf_counter() - began)
+    async with socket.open() as stream:
+
+        async def echo() -> None:
+            await stream.send(bytes(64))
+            await stream.take(64)
+
+        await times(20, echo)
+        socket_latency = await times(REQUESTS, echo)
+        began = time.perf_counter()
+        await stream.send(b"down %d" % BULK)
+        await stream.take(BULK)
+        socket_down = BULK / MIB / (time.perf_counter() - began)
+    return {
+        "http_ms": latency,
+        "http_requests_per_s": answered,
+        "http_failed": failed,
+        "http_down_mib_s": down,
+        "http_up_mib_s": up,
+        "http_up_intact": float(intact),
+        "socket_ms": socket_latency,
+        "socket_down_mib_s": socket_down,
+    }
+
+
+async def drive_large(http: Way, client: psutil.Process, daemon: psutil.Process) -> Values:
+    """Pass much through golem_nb's HTTP proxy; give what memory that takes, MiB."""
+    values: dict[str, float] = {}
+    for name, process in (("proxy", client), ("daemon", daemon)):
+        values[f"{name}_memory_mib"] = process.memory_info().rss / MIB
+    peaks = {"proxy": 0.0, "daemon": 0.0}
+
+    async def watch() -> None:
+        while True:
+            for name, process in (("proxy", client), ("daemon", daemon)):
+                grown = process.memory_info().rss / MIB - values[f"{name}_memory_mib"]
+                peaks[name] = max(peaks[name], grown)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    try:
+        async with http.open() as stream:
+            began = time.perf_counter()
+            intact = await stream.post(os.urandom(LARGE_UP))
+            values["large_up_mib_s"] = LARGE_UP / MIB / (time.perf_counter() - began)
+        values["large_up_intact"] = float(intact)
+        values["large_up_daemon_growth_mib"] = peaks["daemon"]
+        async with http.open() as stream:
+            began = time.perf_counter()
+            await stream.get(LARGE_DOWN)
+            values["large_down_mib_s"] = LARGE_DOWN / MIB / (time.perf_counter() - began)
+        values["large_proxy_growth_mib"] = peaks["proxy"]
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    return values
+
+
+class Measurement:
+    """Measures one side after another on one network.
+
+    Parameters
+    ----------
+    network
+        The network.
+    large
+        Whether golem_nb passes much.
+    """
+
+    def __init__(self, network: LocalNetwork, large: bool) -> None:
+        self._network = network
+        self._large = large
+        self._daemon = _requestor(network)
+
+    async def __call__(self, clients: Clients, side: str) -> Values:
+        """Measure one side once."""
+        values: Values = {}
+        done: asyncio.Future[Values] = asyncio.get_running_loop().create_future()
+
+        async def on_ready(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                done.set_result(await self._drive(side, json.loads(await reader.readline())))
+            except Exception as error:
+                done.set_exception(error)
+            finally:
+                writer.close()
+
+        async with await asyncio.start_server(on_ready, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            if side == "bare":
+                process = await clients.run(side, "bare_proxy", port)
+            else:
+                process = await clients.run(side, "proxy", side, port)
+            values = await done
+        return values | {"memory_mib": process["memory_mib"]}
+
+    async def _drive(self, side: str, ways: dict[str, Any]) -> Values:
+        if side != "bare":
+            values = await drive(Way(None, ways["http"]), Way(None, ways["socket"]))
+            if side == "golem_nb" and self._large:
+                client = psutil.Process(ways["pid"])
+                values |= await drive_large(Way(None, ways["http"]), client, self._daemon)
+            return values
+        headers = {"Authorization": f"Bearer {self._network.env['YAGNA_APPKEY']}"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            return await drive(Way(session, ways["http"]), Way(session, ways["socket"]))
+
+
+def _requestor(network: LocalNetwork) -> psutil.Process:
+    """The requestor's daemon."""
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "yagna":
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("YAGNA_DATADIR") == network.env["YAGNA_DATADIR"]:
+                    return process
+    raise RuntimeError("the requestor's daemon is not to be found")
+
+
+_FAST = 0.9
+AIMS = (
+    Aim("http_requests_per_s", ">=", 5.0, "yapapi"),
+    Aim("http_requests_per_s", ">=", _FAST, "bare"),
+    Aim("http_ms", "<=", 1 / _FAST, "bare"),
+    Aim("http_down_mib_s", ">=", _FAST, "bare"),
+    Aim("http_up_mib_s", ">=", _FAST, "bare"),
+    Aim("http_up_intact", ">=", 1.0),
+    Aim("http_failed", "<=", 0.0),
+    Aim("socket_ms", "<=", 1 / _FAST, "bare"),
+    Aim("socket_down_mib_s", ">=", _FAST, "bare"),
+)
+LARGE_AIMS = (
+    Aim("large_up_intact", ">=", 1.0),
+    Aim("large_up_daemon_growth_mib", "<=", 64.0),
+    Aim("large_proxy_growth_mib", "<=", 16.0),
+)
+
+
+async def run(rounds: int, large: bool) -> None:
+    """Measure and print."""
+    from benchmarks.__main__ import measure, show
+
+    yapapi = await asyncio.to_thread(peers.yapapi)
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
+    async with LocalNetwork(providers=1) as network:
+        case = Case(
+            "proxy",
+            "one server through both proxies",
+            ("golem_nb", "yapapi", "bare"),
+            Measurement(network, large),
+            (*AIMS, *(LARGE_AIMS if large else ())),
+        )
+        result = await measure(case, Clients(network.env, yapapi), rounds)
+    show(result)
+    print(json.dumps(result | {"machine": machine}), flush=True)
+
+
+def main() -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.proxy", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (3)")
+    parser.add_argument("--large", action="store_true", help="also pass 100 MiB down and 20 MiB up")
+    arguments = parser.parse_args()
+    asyncio.run(run(arguments.rounds, arguments.large))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from benchmarks.proxy import CountingProxy
+from benchmarks.counter import CountingProxy
 from benchmarks.report import Aim, summary
 
 RUNS = {

@@ -6,24 +6,24 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from golem_nb import Golem
+from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.rest import Configuration, Payment
 from golem_nb.services import ServiceResumeError, ServiceState
 
 from .conftest import AlpineService, Record, all_in, running, terminated, until
 
-if TYPE_CHECKING:
-    from golem_nb.localnet import LocalNetwork
-
 OTHER_PROCESS = """
 import asyncio, json, sys
 from golem_nb import Golem
+from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.services import ServiceState
 sys.path.insert(0, {folder!r})
 from tests.services.conftest import AlpineService
@@ -157,6 +157,49 @@ async def test_a_whole_cluster_is_suspended_and_resumed_in_the_same_process(
     assert again.reasons == ["Success", "Success"]
     assert len(again.of("InvoiceAccepted")) == 2
     assert await allocations(on_network) == []
+
+
+@pytest.mark.contract("S12", "G13")
+async def test_a_minute_later_the_debit_notes_that_have_come_are_accepted(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens for a minute, in which the provider asks for money five times."""
+    monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    async with LocalNetwork([ProviderSpec(name="patient", debit_note_interval=10.0)]) as network:
+        for name, value in network.env.items():
+            monkeypatch.setenv(name, value)
+        record = Record()
+        async with Golem(budget=1, event_consumer=record) as golem:
+            vpn = await golem.create_network("192.168.9.0/24")
+            cluster = await golem.run_service(Writer, network=vpn)
+            await running(cluster)
+            (kept,) = cluster.instances
+            await until(lambda: kept.written)
+            activity = kept._ctx.id
+            cluster.suspend()
+            await all_in(cluster, ServiceState.suspended)
+            handles = await golem.stop()
+        assert not record.of("AgreementTerminated", "InvoiceReceived")
+        heard = len(record.of("DebitNoteAccepted"))
+        await asyncio.sleep(60)
+
+        async def notes() -> Counter[str]:
+            async with Configuration(network.api_config) as configuration:
+                notes = await Payment(configuration.payment()).debit_notes()
+            return Counter(note.status for note in notes if note.activity_id == activity)
+
+        waiting = await notes()
+        assert waiting["RECEIVED"] >= 4
+        assert waiting["ACCEPTED"] == heard
+        found = await asyncio.to_thread(resume_elsewhere, handles, waiting["RECEIVED"])
+        assert (found["activity"], found["id"], found["text"]) == (activity, kept.id, "something")
+        assert "ActivityCreated" not in found["names"]
+        assert found["code"] == "Success"
+        assert "InvoiceAccepted" in found["names"]
+        assert "PaymentFailed" not in found["names"]
+        # every one of them, not only the last
+        assert (await notes())["RECEIVED"] == 0
+        assert await allocations(network) == []
 
 
 async def test_nothing_to_resume(golem: Golem) -> None:
