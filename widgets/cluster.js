@@ -122,8 +122,8 @@ function render(context) {
         h(
           "tr",
           {},
-          ...["State", "Provider", "Address", "In this state", "GLM an hour", "Actions"].map((text, n) =>
-            h("th", { scope: "col", class: n === 3 || n === 4 ? "gnb-num" : null }, text),
+          ...["State", "Provider", "GLM an hour", "Actions"].map((text, n) =>
+            h("th", { scope: "col", class: n === 2 ? "gnb-num" : null }, text),
           ),
         ),
       ),
@@ -155,7 +155,7 @@ function render(context) {
       });
       const page = h("a", { target: "_blank", rel: "noopener noreferrer", hidden: true }, "Open its page");
       const output = h("pre", { tabindex: "0", "aria-label": "End of the output" });
-      const more = h("tr", { class: "gnb-more", hidden: true }, h("td", { colspan: "6" }, send, page, output));
+      const more = h("tr", { class: "gnb-more", hidden: true }, h("td", { colspan: "4" }, send, page, output));
       const details = button("More", () => {
         more.hidden = !more.hidden;
         put(details, "aria-expanded", String(!more.hidden));
@@ -170,10 +170,14 @@ function render(context) {
       const line = h(
         "tr",
         {},
-        h("td", {}, h("span", { class: "gnb-state" })),
-        h("td", { class: "gnb-who" }, h("bdi"), h("div", { class: "gnb-message gnb-text gnb-muted" })),
-        h("td", { class: "gnb-address" }),
-        h("td", { class: "gnb-num" }),
+        h("td", {}, h("span", { class: "gnb-state" }), h("div", { class: "gnb-since gnb-muted" })),
+        h(
+          "td",
+          { class: "gnb-who" },
+          h("bdi", { class: "gnb-cut" }),
+          h("div", { class: "gnb-address gnb-muted" }),
+          h("div", { class: "gnb-message gnb-text gnb-muted" }),
+        ),
         h("td", { class: "gnb-num" }),
         h("td", {}, h("div", { class: "gnb-tools" }, ...Object.values(buttons), details)),
       );
@@ -187,8 +191,8 @@ function render(context) {
       const state = store.state();
       const now = state.final ? state.now : store.now();
       for (const [id, row] of Object.entries(state.instances)) {
-        const cell = known.get(id)?.line.children[3];
-        if (cell) write(cell, row.since == null ? "–" : duration(Math.max(0, now - row.since) / 1000));
+        const cell = known.get(id)?.line.children[0].children[1];
+        if (cell) write(cell, row.since == null ? "" : `for ${duration(Math.max(0, now - row.since) / 1000)}`);
       }
       const all = Object.entries(state.timeline).filter(([, states]) => states.length);
       history.hidden = !all.length;
@@ -269,11 +273,13 @@ function render(context) {
             put(mark, "data-shape", shape);
             put(mark, "data-tone", tone);
             write(mark, row.state);
-            write(/** @type {Element} */ (cells[1].firstElementChild), row.provider ?? "–");
-            write(cells[2], row.address ?? "–");
-            write(cells[4], amount(row.hour));
-            write(cells[1].children[1], row.error ?? row.message ?? "");
-            put(cells[1].children[1], "data-tone", row.error ? "bad" : null);
+            const [who, address, said] = cells[1].children;
+            write(who, row.provider ?? "no provider yet");
+            put(who, "title", row.provider);
+            write(address, row.address ?? "");
+            write(said, row.error ?? row.message ?? "");
+            put(said, "data-tone", row.error ? "bad" : null);
+            write(cells[2], amount(row.hour));
             for (const [action, node] of Object.entries(made.buttons)) {
               node.hidden = ended || !(POSSIBLE[row.state] ?? []).includes(action);
               node.disabled = (state.busy ?? []).includes(`${action} ${id}`);

@@ -19,7 +19,7 @@ test("a batch says how far it is and what it costs", () => {
   assert.equal(counts(state), "32 of 50 items done · 4 running · 2 failed · 1 retry");
   assert.equal(counts({ ...state, total: null }), "32 items done · 4 running · 2 failed · 1 retry");
   assert.equal(money(state), "0.0123 GLM so far · about 0.0200 at the end");
-  assert.equal(money({ ...state, ended: 1, limit: 0.5 }), "0.0123 GLM so far · limit 0.5000");
+  assert.equal(money({ ...state, ended: 1, limit: 0.5 }), "0.0123 GLM in all · limit 0.5000");
 });
 
 test("time goes on between two states, and stops at the end", () => {

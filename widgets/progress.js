@@ -42,7 +42,7 @@ export function counts(state) {
  * @returns {string}
  */
 export function money(state) {
-  const parts = [`${amount(state.cost)} GLM so far`];
+  const parts = [state.ended == null ? `${amount(state.cost)} GLM so far` : `${amount(state.cost)} GLM in all`];
   if (state.projected != null && state.ended == null) parts.push(`about ${amount(state.projected)} at the end`);
   if (state.limit != null) parts.push(`limit ${amount(state.limit)}`);
   return parts.join(" · ");
@@ -139,8 +139,10 @@ function render(context) {
         cancel.hidden = state.state !== "running";
         cancel.disabled = (state.busy ?? []).includes("cancel");
         write(cancel, cancel.disabled ? "Cancelling …" : "Cancel");
-        retry.hidden = !state.failed;
+        // what fails while it runs is tried again by itself
+        retry.hidden = state.state === "running" || !(state.failed || state.done < state.total);
         retry.disabled = (state.busy ?? []).includes("retry_failed");
+        write(retry, state.failed ? "Retry failed" : "Compute the rest");
         const lane = Object.entries(state.lanes ?? {});
         lanes.hidden = !lane.length;
         keyed(
@@ -179,7 +181,7 @@ function render(context) {
           wrong,
           () => h("li", {}, h("strong", { class: "gnb-text" }), h("pre", { tabindex: "0" })),
           (item, error) => {
-            const where = [error.item && `item ${error.item}`, error.provider && `on ${error.provider}`];
+            const where = [error.item, error.provider && `on ${error.provider}`];
             write(item.children[0], where.filter(Boolean).join(" ") || "the job");
             write(item.children[1], error.text);
           },

@@ -11,6 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from golem_nb.engine.job import Job
 from golem_nb.executor import Task
 from golem_nb.executor.executor import MIN_EXPIRATION
@@ -79,6 +81,7 @@ class Batch(Handle[Item, list[Any]]):
         self._items = [Item(index, entry, Task(entry), self._counts) for index, entry in enumerate(data)]
         self._retries = 0
         self._failures: deque[ErrorFact] = deque(maxlen=20)
+        self._failed_on: Counter[str] = Counter()
         self._job: Job | None = None
         self._frame: tuple[int, Any] | None = None
 
@@ -144,7 +147,9 @@ class Batch(Handle[Item, list[Any]]):
 
     def facts(self) -> JobFacts:
         """Return where it stands, for its panel."""
-        return self._job_facts(self._retries, list(self._failures))
+        return attrs.evolve(
+            self._job_facts(self._retries, list(self._failures)), failed_tries=dict(self._failed_on)
+        )
 
     def _panel(self) -> Panel:
         return self._core.desk.progress(self)
@@ -204,6 +209,8 @@ class Batch(Handle[Item, list[Any]]):
         self._failures.append(
             ErrorFact(f"item {item.index}", item.provider, str(error)[:2000], datetime.now(UTC))
         )
+        if item.tries:
+            self._failed_on[item.tries[-1].provider_id] += 1
         self._core.touched()
 
     def _item_ended(self, item: Item) -> None:

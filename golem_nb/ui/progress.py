@@ -57,8 +57,9 @@ class BatchProgress(Panel):
 
     @property
     def useful(self) -> bool:
-        """Whether failed items can be tried again."""
-        return self._facts.failed > 0
+        """Whether items that are not done can be computed."""
+        job = self._facts
+        return job.failed > 0 or (job.total is not None and job.done < job.total)
 
     def cancel(self) -> None:
         """Cancel the batch."""
@@ -94,7 +95,7 @@ class BatchProgress(Panel):
                     "state": lane.state,
                     "doing": lane.doing,
                     "done": lane.done,
-                    "failed": lane.failed,
+                    "failed": self._failed(lane),
                     "cost": float(lane.cost),
                 }
                 for lane in self._shown()
@@ -104,12 +105,19 @@ class BatchProgress(Panel):
 
     def face_html(self) -> str:
         """Return a snapshot."""
-        rows = [(lane.name, lane.state, lane.done, lane.failed, amount(lane.cost)) for lane in self._shown()]
+        rows = [
+            (lane.name, lane.state, lane.done, self._failed(lane), amount(lane.cost))
+            for lane in self._shown()
+        ]
         return job_html(self._facts, rows)
 
     def face_text(self) -> str:
         """Return one line."""
         return job_text(self._facts)
+
+    def _failed(self, lane: Lane) -> int:
+        # tries of the session's batches are no events of their own
+        return lane.failed + self._facts.failed_tries.get(lane.provider_id, 0)
 
     def _shown(self) -> list[Lane]:
         lanes = self._lanes.of(*self._facts.engine_jobs)

@@ -10,7 +10,7 @@ replaced (`golem_nb.ui.text`), so whoever fills them in does not have to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -90,7 +90,7 @@ class SessionFacts:
 class ErrorFact:
     """One failure of a job."""
 
-    #: Which item, as the user counts them; None if it was not about one.
+    #: Which one, as the user counts them, such as ``"item 3"``; None if it was not about one.
     item: str | None
     #: Name of the provider, or None.
     provider: str | None
@@ -112,6 +112,8 @@ class JobFacts:
     running: int = 0
     #: How often an item had to be tried again.
     retries: int = 0
+    #: How often a try has failed on a provider, by its node id.
+    failed_tries: Mapping[str, int] = attrs.field(factory=dict)
     cost: Decimal = ZERO
     #: What it will have cost at the end, at the present pace; None while that cannot be said.
     projected: Decimal | None = None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.harness import Browser, Notebook, browser, jupyter
+from tests.browser.harness import Browser, Notebook, browser, chromium, jupyter
+from tests.programs import missing
 
 # a machine that builds something else at the same time is slow
 expect.set_options(timeout=20_000)
@@ -25,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Where Chromium is; who has none skips these tests."""
+    try:
+        return chromium()
+    except RuntimeError as error:
+        missing(str(error))
+
+
 @pytest.fixture(scope="module")
 def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the notebooks."""
@@ -32,7 +42,7 @@ def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab(lab_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def lab(chromium_path: str, lab_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a JupyterLab."""
     data = tmp_path_factory.mktemp("data")
     environment = {"GOLEM_NB_DATA_DIR": str(data)}
@@ -41,7 +51,7 @@ def lab(lab_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def page(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A page of a browser."""
     with browser(tmp_path_factory.mktemp("chromium")) as found:
         yield found

@@ -94,8 +94,8 @@ job = Source(
         started=datetime.now(UTC) - timedelta(seconds=72),
         seconds_left=41.0,
         errors=[
-            ErrorFact("7", "provider-2", "Command exited with code 1: wc: /golem/input/7: No such file"),
-            ErrorFact("9", HOSTILE, HOSTILE * 20),
+            ErrorFact("item 7", "provider-2", "Command exited with code 1: wc: /golem/input/7: No such file"),
+            ErrorFact("item 9", HOSTILE, HOSTILE * 20),
         ],
         engine_jobs=["1"],
     )

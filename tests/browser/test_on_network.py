@@ -75,6 +75,9 @@ job
     expect(progress.get_by_role("table", name="Providers").locator("tbody tr").first).to_contain_text(
         "paid", timeout=30_000
     )
+    # each try that has failed is counted where it has failed
+    failed = progress.get_by_role("table", name="Providers").locator("tbody td:nth-child(5)")
+    assert sum(int(text or 0) for text in failed.all_inner_texts()) == 3
     progress.locator("summary").click()
     expect(progress.locator(".gnb-errors pre").first).to_contain_text("<script>window.hacked=1</script>")
     accepted = float(book.ask("float(session._core.recorder.totals().accepted)"))

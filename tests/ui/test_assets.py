@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from golem_nb.ui import assets
+from tests.programs import missing, needed
 
 WIDGETS = Path(__file__).parent.parent.parent / "widgets"
 PANELS = ("card", "progress", "market", "cluster", "dashboard", "terminal", "figure")
@@ -18,9 +18,7 @@ def test_the_parts_make_one_module(name: str) -> None:
     assert source.count("export default") == 1
     assert "\nimport " not in source
     assert "\nexport {" not in source
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node.js is not here: the module cannot be parsed")
+    node = needed("node", "nodejs")
     done = subprocess.run(
         [node, "--check", "--input-type=module"],
         input=source,
@@ -47,9 +45,7 @@ def test_a_damaged_installation_is_told() -> None:
 
 
 def test_the_tests_of_the_browser_half_pass() -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node.js is not here")
+    node = needed("node", "nodejs")
     done = subprocess.run(
         [node, "--test", *map(str, sorted(WIDGETS.glob("*.test.js")))],
         capture_output=True,
@@ -57,4 +53,23 @@ def test_the_tests_of_the_browser_half_pass() -> None:
         timeout=120,
         check=False,
     )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_the_types_of_the_browser_half_are_right() -> None:
+    npx = needed("npx", "npm")
+    # a version of its own, from the registry or from npm's cache
+    command = [
+        npx,
+        "--yes",
+        "--prefer-offline",
+        "--package",
+        "typescript@5.9",
+        "tsc",
+        "--project",
+        str(WIDGETS),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    if done.returncode and "error TS" not in done.stdout:
+        missing(f"The checker of types could not be had: {(done.stderr or done.stdout)[-400:]}")
     assert done.returncode == 0, done.stdout[-4000:]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from golem_nb.strategy import SCORE_REJECTED
 from golem_nb.ui.market import CHUNK, NUMBERS, MarketExplorer
 from golem_nb.ui.offers import Filters, job_cost, matching
 from golem_nb.ui.pump import Pump
+from tests.programs import needed
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -49,9 +49,7 @@ class Heard(MarketExplorer):
 
 
 def test_the_browser_filters_as_python_does(stage: ModuleType, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node.js is not here: the rules cannot be compared")
+    node = needed("node", "nodejs")
     offers = stage.Stall(300).frame()
     values = offers[list(NUMBERS)].astype("float64")
     texts = {

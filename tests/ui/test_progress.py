@@ -21,7 +21,7 @@ def progress(stage: ModuleType) -> Iterator[tuple[Any, Lane]]:
     desk = Desk(stage.session)
     desk._lanes._jobs["7"] = {"0x1": lane}
     before = stage.job.now
-    stage.job.change(state="done", failed=0, ended=datetime.now(UTC), engine_jobs=["7"])
+    stage.job.change(state="done", done=50, failed=0, ended=datetime.now(UTC), engine_jobs=["7"])
     yield BatchProgress(stage.job, desk._lanes, Pump()), lane
     stage.job.now = before
 
@@ -51,7 +51,7 @@ def test_a_batch_goes_on_where_it_is_shown_when_failed_items_are_tried_again(
 ) -> None:
     panel, lane = progress
     lane.pay("a", Decimal("0.09"))
-    stage.job.change(failed=1)
+    stage.job.change(done=49, failed=1)
     panel.flush()
     assert (panel._ended, panel._replaced, panel.state["final"]) == (True, False, True)
     # by the button, or by a line of code
@@ -59,6 +59,6 @@ def test_a_batch_goes_on_where_it_is_shown_when_failed_items_are_tried_again(
     panel.flush()
     panel.flush()
     assert (panel._ended, panel.state["final"]) == (False, False)
-    stage.job.change(state="done", failed=0, running=0)
+    stage.job.change(state="done", done=50, failed=0, running=0)
     panel.flush()
     assert panel._replaced

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-import shutil
 import socket
 import time
 from collections.abc import AsyncGenerator
@@ -16,6 +15,7 @@ import pytest
 from golem_nb import vm
 from golem_nb.contrib.service.socket_proxy import SocketProxy, SocketProxyService
 from golem_nb.services import Cluster, ServiceState
+from tests.programs import needed
 
 from .conftest import until
 
@@ -170,8 +170,8 @@ async def test_ends(golem: Golem, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.contract("X03")
 async def test_a_real_database_session(golem: Golem) -> None:
-    if shutil.which("redis-server") is None or shutil.which("redis-cli") is None:
-        pytest.skip("redis is not installed (package redis-server)")
+    needed("redis-server", "redis-server")
+    needed("redis-cli", "redis-tools")
 
     class Redis(EchoService):
         command = "redis-server --port 7000 --bind 0.0.0.0 --protected-mode no --save ''"
