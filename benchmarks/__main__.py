@@ -26,11 +26,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def measure(case: Case, clients: Clients, rounds: int) -> dict[str, Any]:
+async def measure(case: Case, clients: Clients, rounds: int | None) -> dict[str, Any]:
     """Measure all sides of a case, in turn, so that a disturbance meets them all."""
     runs: dict[str, list[Values]] = {side: [] for side in case.sides}
     order = list(case.sides)
-    for number in range(rounds * case.repeat):
+    for number in range(rounds or case.rounds):
         for side in order:
             began = time.monotonic()
             runs[side].append(await case.measure(clients, side))
@@ -45,7 +45,7 @@ def show(result: dict[str, Any]) -> None:
         say(f"  {'met    ' if aim['met'] else 'NOT MET'}  {aim['aim']}: {aim['measured']:g}")
 
 
-async def run(cases: Sequence[Case], rounds: int, file: Path | None) -> int:
+async def run(cases: Sequence[Case], rounds: int | None, file: Path | None) -> int:
     """Run cases; give the exit status."""
     say("Installing yapapi, unless it is there …")
     yapapi = await asyncio.to_thread(peers.yapapi)
@@ -74,12 +74,16 @@ def main() -> int:
         prog="python -m benchmarks", description=__doc__, epilog="cases: " + ", ".join(names)
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="what to measure; all if none is named")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (3)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help="how often each side is measured (default: as the case needs it, 3 or more)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines to a file, too")
     arguments = parser.parse_args()
     if unknown := set(arguments.cases) - set(names):
         parser.error(f"no case is named {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
-    if arguments.rounds < 1:
+    if arguments.rounds is not None and arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     cases = [case for case in CASES if not arguments.cases or case.name in arguments.cases]
     try:

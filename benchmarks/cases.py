@@ -35,8 +35,8 @@ class Case:
         Measures one side once.
     aims
         What golem_nb should reach.
-    repeat
-        How often a side is measured in a round: what is short is easily disturbed.
+    rounds
+        How often each side is measured: more where it is short, and easily disturbed.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Case:
     sides: Sequence[str]
     measure: Callable[[Clients, str], Awaitable[Values]]
     aims: Sequence[Aim] = ()
-    repeat: int = 1
+    rounds: int = 3
 
 
 def _tasks(count: int, workers: int) -> Callable[[Clients, str], Awaitable[Values]]:
@@ -151,7 +151,7 @@ CASES: Sequence[Case] = (
         ("golem_nb", "yapapi", "aiohttp"),
         _import,
         (Aim("import_s", "<=", 0.3),),
-        repeat=5,
+        rounds=15,
     ),
     Case(
         "first",
@@ -159,7 +159,7 @@ CASES: Sequence[Case] = (
         _ALL,
         _tasks(1, 1),
         (Aim("first_s", "<=", 1.15, "bare"),),
-        repeat=3,
+        rounds=9,
     ),
     Case(
         "stop",
@@ -176,7 +176,7 @@ CASES: Sequence[Case] = (
         _ALL,
         _transfer(64),
         _TRANSFERS,
-        repeat=3,
+        rounds=9,
     ),
     Case("file-1024", "a file of 1 GiB to a provider and back", _ALL, _transfer(1024), _TRANSFERS),
     Case(

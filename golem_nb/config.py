@@ -9,10 +9,14 @@ import attrs
 
 from golem_nb.exceptions import GolemError
 
-__all__ = ["DEFAULT_API_URL", "ApiConfig", "MissingConfiguration"]
+__all__ = ["DEFAULT_API_URL", "ApiConfig", "ConfigurationError", "MissingConfiguration"]
 
 DEFAULT_API_URL = "http://127.0.0.1:7465"
 """Where a ``yagna`` daemon listens unless it was told otherwise."""
+
+
+class ConfigurationError(GolemError, ValueError):
+    """The key or an address of the daemon makes no sense."""
 
 
 class MissingConfiguration(GolemError):
@@ -65,8 +69,8 @@ class ApiConfig:
     ------
     MissingConfiguration
         There is no key, neither given nor in the environment.
-    ValueError
-        An address is not an ``http://`` or ``https://`` address.
+    ConfigurationError
+        A `ValueError`: the key cannot be one, or an address is not an ``http://`` or ``https://`` address.
 
     Examples
     --------
@@ -95,7 +99,7 @@ class ApiConfig:
             raise MissingConfiguration("YAGNA_APPKEY", "API authentication token")
         if not key.isascii() or not key.isprintable():
             # it becomes an HTTP header, which a line break would end; the key itself is not shown
-            raise ValueError(
+            raise ConfigurationError(
                 "The application key has characters that an HTTP header cannot carry. "
                 "Please set env var YAGNA_APPKEY to the key that `yagna app-key list` shows."
             )
@@ -116,15 +120,18 @@ class ApiConfig:
         return f"{self.api_url}/gsb-api/v1"
 
 
-def _address(value: str, name: str) -> str:
+def _address(value: str, argument: str) -> str:
+    name = f"{argument} (YAGNA_{argument.upper()})"
     try:
         parts = urlsplit(value)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise ValueError(f"{name} is not an address: its host or port makes no sense") from None
+        raise ConfigurationError(f"{name} is not an address: its host or port makes no sense") from None
     if parts.username is not None or parts.password is not None:
         # it would show in every message that names the address
-        raise ValueError(f"{name} must not carry a user or password: the daemon goes by its application key")
+        raise ConfigurationError(
+            f"{name} must not carry a user or password: the daemon goes by its application key"
+        )
     if not known or parts.query or parts.fragment or not value.isprintable() or " " in value:
-        raise ValueError(f"{name} must be an http:// or https:// address, not {value!r}")
+        raise ConfigurationError(f"{name} must be an http:// or https:// address, not {value!r}")
     return value.rstrip("/")

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from golem_nb.config import ApiConfig, MissingConfiguration
+from golem_nb.config import ApiConfig, ConfigurationError, MissingConfiguration
 
 VARIABLES = [
     "YAGNA_APPKEY",
@@ -84,18 +84,18 @@ def test_the_key_is_not_shown() -> None:
 
 @pytest.mark.parametrize("key", ["a\r\nX-Evil: 1", "schlüssel", "a\0b"])
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(ValueError, match="YAGNA_APPKEY") as caught:
+    with pytest.raises(ConfigurationError, match="YAGNA_APPKEY") as caught:
         ApiConfig(app_key=key)
     assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:7465", "ftp://host", "unix:/tmp/socket", "http://", "http://a b"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="api_url"):
+    with pytest.raises(ConfigurationError, match="api_url"):
         ApiConfig(app_key="key", api_url=url)
 
 
 def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
-    with pytest.raises(ValueError, match="market_url") as caught:
+    with pytest.raises(ConfigurationError, match="market_url") as caught:
         ApiConfig(app_key="key", market_url="http://me:my-password@host")
     assert "my-password" not in str(caught.value)

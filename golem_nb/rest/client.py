@@ -244,8 +244,7 @@ class RestClient:
                     status,
                 )
             else:
-                kind, message, remedy = problems.explain(status, body)
-                problem = self._error(kind, operation, method, path, message, status, remedy)
+                problem = self._refusal(operation, method, path, status, body)
         # raised here and not where it was caught: what aiohttp raises can carry the request with the key in
         # it, and the context of an exception is printed by many tools
         raise problem from cause
@@ -261,6 +260,25 @@ class RestClient:
         remedy: str | None = None,
     ) -> ApiError:
         return kind(operation, message, method, self._path + path.partition("?")[0], status, remedy)
+
+    def _refusal(self, operation: str, method: str, path: str, status: int, body: bytes) -> ApiError:
+        if body.lstrip()[:1] == b"<":
+            return self._stranger(operation, method, path, "answers with a web page", status)
+        kind, message, remedy = problems.explain(status, body)
+        return self._error(kind, operation, method, path, message, status, remedy)
+
+    def _stranger(
+        self, operation: str, method: str, path: str, does: str, status: int | None = None
+    ) -> ApiError:
+        return self._error(
+            MalformedAnswerError,
+            operation,
+            method,
+            path,
+            f"what listens at {self._origin} {does}, and is no Golem daemon",
+            status,
+            remedy="Set YAGNA_API_URL to the address where the daemon listens.",
+        )
 
     def _broken(
         self, error: Exception, operation: str, method: str, path: str, timeout: float
@@ -287,14 +305,7 @@ class RestClient:
                 remedy="Try again; if it stays so, look at the daemon's log and restart it.",
             ), None
         if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
-            return self._error(
-                MalformedAnswerError,
-                operation,
-                method,
-                path,
-                f"what listens at {self._origin} does not speak HTTP as a Golem daemon does",
-                remedy="Set YAGNA_API_URL to the address where the daemon listens.",
-            ), None
+            return self._stranger(operation, method, path, "speaks no clean HTTP"), None
         return self._error(
             ConnectionDroppedError,
             operation,
@@ -346,8 +357,7 @@ class RestClient:
             else:
                 async with asyncio.timeout(DEFAULT_TIMEOUT):
                     body = await read_limited(response.content)
-                kind, message, remedy = problems.explain(response.status, body)
-                problem = self._error(kind, operation, "GET", path, message, response.status, remedy)
+                problem = self._refusal(operation, "GET", path, response.status, body)
         except (MalformedField, TooLargeError) as error:
             problem = self._error(
                 MalformedAnswerError, operation, "GET", path, f"the stream makes no sense: {error}"
@@ -420,8 +430,7 @@ class RestClient:
                     autoclose=True,
                 )
         except aiohttp.WSServerHandshakeError as error:
-            kind, message, remedy = problems.explain(error.status, b"")
-            problem = self._error(kind, operation, "GET", path, message, error.status, remedy)
+            problem = self._refusal(operation, "GET", path, error.status, b"")
         except (aiohttp.ClientError, OSError) as error:
             problem, cause = self._broken(error, operation, "GET", path, DEFAULT_TIMEOUT)
         raise problem from cause

@@ -406,10 +406,25 @@ async def test_what_listens_is_no_daemon(reply: bytes) -> None:
 
     async with raw_server(handler) as configuration:
         with pytest.raises(
-            MalformedAnswerError, match="does not speak HTTP as a Golem daemon does"
+            MalformedAnswerError, match="speaks no clean HTTP, and is no Golem daemon"
         ) as caught:
             await Identity(configuration.root()).me()
     assert KEY not in all_of(caught.value)
+
+
+async def test_what_listens_is_a_web_server(serve: Any) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=404, text="<!DOCTYPE HTML><html>…</html>", content_type="text/html")
+
+    configuration = await serve(handler)
+    with pytest.raises(MalformedAnswerError) as caught:
+        await Identity(configuration.root()).me()
+    text = str(caught.value)
+    assert (
+        "answers with a web page, and is no Golem daemon (GET /me answered 404). Remedy: Set YAGNA_API_URL"
+        in text
+    )
+    assert "<" not in text
 
 
 async def test_an_answer_announced_by_another() -> None:
