@@ -154,14 +154,12 @@ class SocketProxy:
         port = self._ports.pop(0)
         connections: set[asyncio.Task[None]] = set()
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
+        # no coroutine: Python 3.11 complains about one that is cancelled
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connecting = self._connect(service, remote_port, reader, writer)
+            task = asyncio.create_task(connecting, name=f"connection to port {remote_port}")
             connections.add(task)
-            try:
-                await self._connect(service, remote_port, reader, writer)
-            finally:
-                connections.discard(task)
+            task.add_done_callback(connections.discard)
 
         try:
             listening = await asyncio.start_server(

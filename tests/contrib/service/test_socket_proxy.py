@@ -169,6 +169,25 @@ async def test_ends(golem: Golem, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.contract("X03")
+async def test_a_stop_ends_the_connections_there_are(golem: Golem) -> None:
+    cluster = await start(golem)
+    proxy = SocketProxy(ports=[0])
+    await proxy.run(cluster)
+    troubles: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", proxy.get_server(cluster.instances[0], 7000).local_port
+    )
+    writer.write(b"hello")
+    assert await reader.readexactly(5) == b"hello"
+    async with asyncio.timeout(5):
+        await proxy.stop()
+        assert await reader.read() == b""
+    writer.close()
+    assert troubles == []
+
+
+@pytest.mark.contract("X03")
 async def test_a_real_database_session(golem: Golem) -> None:
     needed("redis-server", "redis-server")
     needed("redis-cli", "redis-tools")
