@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import h11
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ALTERNATIVES", "Alternatives", "Exchange"]
 
 logger = get_logger(__name__)
+
+T = TypeVar("T")
 
 #: Where there is another instance, a connection may take so long, in seconds.
 CONNECT_LIMIT = 0.5
@@ -157,47 +160,69 @@ class Exchange:
     async def _ask(self, upstream: Upstream) -> Head:
         """Send the request and wait for the head of the answer, which may come before all is sent."""
         request = self._request
-        body = self._body() if self._has_body else None
         target = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
-        sending = asyncio.create_task(
-            upstream.send(request.method, target, self._headers, body), name="send request"
-        )
-        heading = asyncio.create_task(upstream.head(), name="head of response")
         loop = asyncio.get_running_loop()
+        sending: asyncio.Task[None] | None = None
+        if not self._has_body:
+            await upstream.send(request.method, target, self._headers, None)
+            began = loop.time()
+            # nearly all answers are there by then
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(LIVENESS_AFTER, self._timeout)):
+                    return await upstream.head()
+        else:
+            send = upstream.send(request.method, target, self._headers, self._body())
+            sending = asyncio.create_task(send, name="send request")
+        heading = asyncio.create_task(upstream.head(), name="head of response")
         try:
-            # a body takes as long as the client takes to send it; the time for the answer begins after that
-            while self._has_body and not (sending.done() or heading.done()):
-                await asyncio.wait(
-                    {sending, heading}, timeout=LIVENESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not self._present():
-                    raise UpstreamError(502, f"The {self._name} has ended", sent=True)
-            deadline = loop.time() + self._timeout
-            patience = LIVENESS_AFTER
-            while not heading.done():
-                if sending.done() and (error := sending.exception()) is not None:
-                    if isinstance(error, TunnelClosedError):
-                        # the server did not want all of it, and may have said why before it closed
-                        await asyncio.wait({heading}, timeout=LAST_ANSWER)
-                        if heading.done() and heading.exception() is None:
-                            break
-                    raise error
-                left = deadline - loop.time()
-                if left <= 0:
-                    raise UpstreamError(
-                        504, f"No answer from the {self._name} in {self._timeout:g} s", sent=True
-                    )
-                await asyncio.wait({heading}, timeout=min(patience, left))
-                if not heading.done():
-                    await self._check_alive(heading)
-                    if sending.done() and not heading.done() and not self._upgrade:
-                        await upstream.ask_whether_open()
-                patience = LIVENESS_INTERVAL
-            return heading.result()
+            if sending is not None:
+                await self._send_all(sending, heading)
+                began = loop.time()
+            return await self._wait_for(heading, upstream, sending, began + self._timeout)
         finally:
-            for task in (sending, heading):
+            tasks = [task for task in (sending, heading) if task is not None]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sending, heading, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send_all(self, sending: asyncio.Task[None], heading: asyncio.Task[Head]) -> None:
+        """Wait until a body is sent, which takes as long as the client takes, or there is an answer."""
+        while not (sending.done() or heading.done()):
+            await asyncio.wait(
+                {sending, heading}, timeout=LIVENESS_INTERVAL, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not self._present():
+                raise UpstreamError(502, f"The {self._name} has ended", sent=True)
+
+    async def _wait_for(
+        self,
+        heading: asyncio.Task[Head],
+        upstream: Upstream,
+        sending: asyncio.Task[None] | None,
+        deadline: float,
+    ) -> Head:
+        """Wait for the head of the answer, and look after the node meanwhile."""
+        # without a body it was waited for already
+        patience = 0.0 if sending is None else LIVENESS_AFTER
+        while not heading.done():
+            if sending is not None and sending.done() and (error := sending.exception()) is not None:
+                if isinstance(error, TunnelClosedError):
+                    # the server did not want all of it, and may have said why before it closed
+                    await asyncio.wait({heading}, timeout=LAST_ANSWER)
+                    if heading.done() and heading.exception() is None:
+                        break
+                raise error
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise UpstreamError(504, f"No answer from the {self._name} in {self._timeout:g} s", sent=True)
+            await asyncio.wait({heading}, timeout=min(patience, left))
+            if not heading.done():
+                await self._check_alive(heading)
+                sent = sending is None or sending.done()
+                if sent and not heading.done() and not self._upgrade:
+                    await upstream.ask_whether_open()
+            patience = LIVENESS_INTERVAL
+        return heading.result()
 
     async def _check_alive(self, heading: asyncio.Task[Head]) -> None:
         limit = self._limit(LIVENESS_LIMIT, LIVENESS_INTERVAL, self._alternatives.to_waiting)
@@ -231,14 +256,16 @@ class Exchange:
             response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
         if head.status_code == 101:
             return await self._websocket(upstream, response)
-        body = upstream.body()
         try:
+            data, complete = upstream.at_once()
+            if complete and self._request.method != "HEAD":
+                # goes to the client in one piece, with its head
+                response = web.Response(
+                    body=data, status=response.status, reason=response.reason, headers=response.headers
+                )
             await response.prepare(self._request)
-            while True:
-                piece = await self._while_present(anext(body, None))
-                if piece is None:
-                    break
-                await response.write(piece)
+            if not complete:
+                await self._pass(upstream, data, response)
             await response.write_eof()
         except (h11.RemoteProtocolError, UpstreamError) as error:
             # the client has a part of it already: that it ends early is all that it can be told
@@ -246,19 +273,22 @@ class Exchange:
             self._hang_up()
         return response
 
-    async def _while_present(self, coming: Any) -> Any:
+    async def _pass(self, upstream: Upstream, data: bytes, response: web.StreamResponse) -> None:
+        piece: bytes | None = data
+        while piece is not None:
+            if piece:
+                await response.write(piece)
+            piece = await self._while_present(upstream.more)
+
+    async def _while_present(self, coming: Callable[[], Awaitable[T]]) -> T:
         """Wait for something that may take as long as it likes while the instance is there."""
-        task = asyncio.ensure_future(coming)
-        try:
-            while True:
-                await asyncio.wait({task}, timeout=LIVENESS_INTERVAL)
-                if task.done():
-                    return task.result()
+        while True:
+            try:
+                async with asyncio.timeout(LIVENESS_INTERVAL):
+                    return await coming()
+            except TimeoutError:
                 if not self._present():
-                    raise UpstreamError(502, f"The {self._name} has ended", sent=True)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+                    raise UpstreamError(502, f"The {self._name} has ended", sent=True) from None
 
     def _hang_up(self) -> None:
         transport = self._request.transport
@@ -286,7 +316,7 @@ class Exchange:
             while True:
                 if data:
                     await response.write(data)
-                data = await self._while_present(tunnel.receive())
+                data = await self._while_present(tunnel.receive)
                 if not data:
                     return
 

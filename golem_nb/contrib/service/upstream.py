@@ -153,8 +153,23 @@ class Upstream:
         self._asked = True
         await self.tunnel.send(b"\r\n")
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Give the body of the response piece by piece.
+    def at_once(self) -> tuple[bytes, bool]:
+        """Return what of the body has come with the head, and whether that is all of it.
+
+        Raises
+        ------
+        h11.RemoteProtocolError
+            It is no HTTP.
+        """
+        data = b""
+        while (event := self._http.next_event()) is not h11.NEED_DATA:
+            if not isinstance(event, h11.Data):
+                return data, self._is_end(event)
+            data += event.data
+        return data, False
+
+    async def more(self) -> bytes | None:
+        """Wait for more of the body; None at its end. It may be cancelled, and called again.
 
         Raises
         ------
@@ -164,12 +179,14 @@ class Upstream:
         while True:
             event = await self._event()
             if isinstance(event, h11.Data):
-                yield bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self.tunnel.answered()
-                return
-            elif isinstance(event, h11.ConnectionClosed):
-                return
+                return bytes(event.data)
+            if self._is_end(event):
+                return None
+
+    def _is_end(self, event: object) -> bool:
+        if isinstance(event, h11.EndOfMessage):
+            self.tunnel.answered()
+        return isinstance(event, h11.EndOfMessage | h11.ConnectionClosed)
 
     def finish(self) -> None:
         """Prepare for the next exchange, if there can be one."""

@@ -9,7 +9,6 @@ import itertools
 import logging
 import random
 import re
-import shutil
 import socket
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ import pytest
 from golem_nb.contrib.service.http_proxy import HttpProxyService, LocalHttpProxy
 from golem_nb.services import ServiceState
 
-from .conftest import WebService, start, until
+from .conftest import WebService, need, start, until
 
 if TYPE_CHECKING:
     from golem_nb import Golem
@@ -148,8 +147,7 @@ async def test_bodies_in_both_directions(
 
 @pytest.mark.contract("X01")
 async def test_curl(web: Web, tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    need("curl", package="curl")
     data = random.randbytes(2 * MIB)
     (tmp_path / "data").write_bytes(data)
 
