@@ -22,8 +22,9 @@ import pytest
 
 from golem_nb.contrib.service.http_proxy import HttpProxyService, LocalHttpProxy
 from golem_nb.services import ServiceState
+from tests.programs import needed
 
-from .conftest import WebService, need, start, until
+from .conftest import WebService, start, until
 
 if TYPE_CHECKING:
     from golem_nb import Golem
@@ -147,7 +148,7 @@ async def test_bodies_in_both_directions(
 
 @pytest.mark.contract("X01")
 async def test_curl(web: Web, tmp_path: Path) -> None:
-    need("curl", package="curl")
+    needed("curl", "curl")
     data = random.randbytes(2 * MIB)
     (tmp_path / "data").write_bytes(data)
 
