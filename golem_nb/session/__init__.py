@@ -10,6 +10,7 @@ from golem_nb.session.handle import Handle, Progress
 from golem_nb.session.item import Item
 from golem_nb.session.nested import allow_asyncio_run
 from golem_nb.session.networks import SessionNetwork
+from golem_nb.session.proxies import ClusterProxy
 from golem_nb.session.session import Session
 from golem_nb.session.tasks import TasksJob
 
@@ -17,6 +18,7 @@ __all__ = [
     "Batch",
     "Bill",
     "ClusterHandle",
+    "ClusterProxy",
     "Estimate",
     "Handle",
     "Item",

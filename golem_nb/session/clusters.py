@@ -16,6 +16,7 @@ from golem_nb.log import get_logger
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
 from golem_nb.session.handle import Handle, Progress
 from golem_nb.session.limits import hourly
+from golem_nb.session.proxies import ClusterProxy
 from golem_nb.ui.faces import cluster_html, cluster_text
 from golem_nb.ui.sources import ClusterFacts, InstanceFacts
 
@@ -83,6 +84,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self.max_cost = max_cost
         self._cluster: Cluster[Any] | None = None
         self._histories: dict[str, _History] = {}
+        self._proxies: list[ClusterProxy] = []
 
     # -- what it is ---------------------------------------------------------------------------------------
 
@@ -237,6 +239,42 @@ class ClusterHandle(Handle[Any, list[Any]]):
         signal = self._core.portal.wait(self._find(instance_id).receive_message(), timeout)
         return signal.message
 
+    def proxy(self, port: int = 0) -> ClusterProxy:
+        """Open a port on this machine whose HTTP requests the running instances answer in turn.
+
+        The service has to be an `HttpProxyService`, and the cluster in a network; see `LocalHttpProxy`.
+
+        Parameters
+        ----------
+        port
+            The port; 0: any that is free.
+
+        Returns
+        -------
+        ClusterProxy
+            Its `url` is to be opened. It ends with the cluster.
+
+        Raises
+        ------
+        OSError
+            The port is in use.
+        SessionError
+            The cluster has ended.
+        """
+        from golem_nb.contrib.service.http_proxy import HttpProxyService
+
+        if not issubclass(self._service_class, HttpProxyService):
+            raise TypeError(
+                f"{self._title} cannot answer HTTP requests: derive it from "
+                "golem_nb.contrib.service.http_proxy.HttpProxyService"
+            )
+        if self._network is None:
+            raise SessionError(
+                f"{self._name} is in no network, so no request can reach it: start it with "
+                "session.cluster(..., network=session.create_network('192.168.0.0/24'))"
+            )
+        return self._core.portal.wait(self._open_proxy(port), keep=True)
+
     def _do(self, action: Any, *arguments: Any) -> None:
         """Do something in the engine's thread, and wait until that is done."""
 
@@ -249,7 +287,21 @@ class ClusterHandle(Handle[Any, list[Any]]):
 
     async def _work(self) -> BaseException | None:
         cluster = await self._create()
-        return await asyncio.shield(cluster._job.over)
+        try:
+            return await asyncio.shield(cluster._job.over)
+        finally:
+            for proxy in self._proxies:
+                await proxy.end()
+
+    async def _open_proxy(self, port: int) -> ClusterProxy:
+        from golem_nb.contrib.service.http_proxy import LocalHttpProxy
+
+        await self._changed.until(lambda: self._cluster is not None or self.ended)
+        server = LocalHttpProxy(self._living(), port)
+        await server.run()
+        proxy = ClusterProxy(self._core, server)
+        self._proxies.append(proxy)
+        return proxy
 
     async def _create(self) -> Cluster[Any]:
         await self._core.engine_for(self)
@@ -270,6 +322,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._core.clusters[cluster._job.id] = self
         self._state = "running"
         self._core.touched()
+        self._changed.give()
         return cluster
 
     def take(self, event: ServiceStateChanged | ServiceFinished) -> None:

@@ -33,7 +33,7 @@ class SessionNetwork:
 
     @property
     def address(self) -> str:
-        """The network's address with its prefix, such as ``192.168.0.0/24``."""
+        """The network's address, such as ``192.168.0.0``."""
         return self._network.network_address
 
     @property

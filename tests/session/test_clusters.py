@@ -6,10 +6,13 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
 from golem_nb import Session, vm
+from golem_nb.contrib.service.http_proxy import HttpProxyService
 from golem_nb.services import Service
 from golem_nb.session import ClusterHandle
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
@@ -199,3 +202,71 @@ def test_mistakes_are_found_at_once(session: Session) -> None:
         session.cluster(Echo, 0)
     with pytest.raises(TypeError, match="did you mean 'num_instances'"):
         session.cluster(Echo, num_instance=2)  # type: ignore[call-arg]
+
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+server = http.server.ThreadingHTTPServer((sys.argv[1], 8000), Handler)
+print("listening", flush=True)
+server.serve_forever()
+"""
+
+
+class Site(HttpProxyService):
+    """Says hello."""
+
+    def __init__(self) -> None:
+        super().__init__(remote_port=8000)
+
+    @staticmethod
+    async def get_payload() -> Any:
+        return await vm.repo(image_tag="golem/alpine:latest", capabilities=["vpn"])
+
+    async def start(self) -> Any:
+        async for script in super().start():
+            yield script
+        script = self._ctx.new_script()
+        script.upload_bytes(SERVER.encode(), "/golem/work/server.py")
+        serve = f"python3 server.py {self.network_node.ip} > log 2>&1 &"
+        script.run(
+            "/bin/sh", "-c", f"cd /golem/work; {serve} until grep -q listening log; do sleep 0.02; done"
+        )
+        yield script
+
+
+def test_a_proxy_answers_while_the_cell_is_busy_and_ends_with_its_cluster(
+    run: Callable[..., ClusterHandle], session: Session
+) -> None:
+    network = session.create_network("192.168.30.0/24")
+    cluster = run(Site, network=network)
+    # asked for before there is an instance
+    site = cluster.proxy()
+    assert cluster.wait(60)
+    with urlopen(site.url, timeout=30) as answer:
+        assert answer.read() == b"hello"
+    with pytest.raises(OSError, match=f"Port {site.port} of 127.0.0.1 is in use"):
+        cluster.proxy(site.port)
+    other = cluster.proxy()
+    other.stop()
+    other.stop()
+    assert repr(other).endswith(", stopped>")
+    with pytest.raises(URLError):
+        urlopen(other.url, timeout=10)
+    cluster.stop()
+    with pytest.raises(URLError):
+        urlopen(site.url, timeout=10)
+    with pytest.raises(SessionError, match="no instances to work with"):
+        cluster.proxy()
+    network.remove()
+
+
+def test_what_cannot_have_a_proxy(run: Callable[..., ClusterHandle]) -> None:
+    with pytest.raises(TypeError, match="derive it from"):
+        run(Echo).proxy()
+    with pytest.raises(SessionError, match="is in no network"):
+        run(Site).proxy()
