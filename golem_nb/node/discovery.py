@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -53,7 +55,7 @@ async def describe_daemon(api_config: ApiConfig | None = None, bus: Path | None 
     api_config
         Address and key; from `YAGNA_API_URL` and `YAGNA_APPKEY` if not given.
     bus
-        The unix socket of its service bus, for the balances; `/tmp/yagna.sock` if not given.
+        The unix socket of its service bus, for the balances; that of `GSB_URL`, or `/tmp/yagna.sock`.
 
     Raises
     ------
@@ -79,8 +81,13 @@ async def describe_daemon(api_config: ApiConfig | None = None, bus: Path | None 
         version=version.version,
         node_id=me.identity,
         accounts=tuple(mine),
-        balances=await _balances(bus or Path(_DEFAULT_BUS), me.identity, mine),
+        balances=await _balances(bus or _bus(), me.identity, mine),
     )
+
+
+def _bus() -> Path:
+    url = urlsplit(os.environ.get("GSB_URL", ""))
+    return Path(url.path if url.scheme == "unix" and url.path else _DEFAULT_BUS)
 
 
 async def _balances(bus: Path, node_id: NodeId, accounts: list[Account]) -> tuple[Balance, ...]:
