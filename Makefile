@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-versions lint format lab bench peers clean
+.PHONY: help run test test-fast lint format docs notebooks lab bench peers clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ format: $(READY) ## Put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(READY) ## Build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/sphinx-build -b html --fail-on-warning --keep-going -q docs docs/_build/html
+
+notebooks: $(READY) ## Run the notebooks and save them with their outputs
+	$(BIN)/python -m tests.notebooks.save
+
 lab: $(READY) ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
 
@@ -48,4 +54,4 @@ peers: $(READY) ## Other SDKs on our local network
 	$(BIN)/python -m pytest tests/peers --run-peers
 
 clean: ## Remove what was built and installed here
-	rm -rf $(VENV) .nox build dist artifacts .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .nox build dist docs/_build artifacts .mypy_cache .ruff_cache .pytest_cache
