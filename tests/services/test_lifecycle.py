@@ -259,6 +259,9 @@ async def test_a_provider_that_ends_the_agreement_is_noticed_at_once(
     for provider in on_network.providers:
         await provider.behave()
     ended = record.of("AgreementTerminated")[0]
+    confirmed = next(e for e in record.of("AgreementConfirmed") if e.agr_id == ended.agr_id)
+    # the provider ends it three seconds after it has approved it, which is heard of as soon as that may be
+    assert 3.0 - 0.5 < (ended.timestamp - confirmed.timestamp).total_seconds() < 3.0 + 1.0
     lost = next(e for e in record.of("ServiceStateChanged") if e.new == ServiceState.terminated)
     assert (lost.timestamp - ended.timestamp).total_seconds() < 1.0
     await until(lambda: service.state == ServiceState.running)

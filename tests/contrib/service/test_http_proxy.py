@@ -41,6 +41,16 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+def requestor(network: LocalNetwork) -> psutil.Process:
+    """The daemon that the websockets go through."""
+    return next(
+        process
+        for process in psutil.process_iter(["name"])
+        if process.info["name"] == "yagna"
+        and process.environ().get("YAGNA_DATADIR") == network.env["YAGNA_DATADIR"]
+    )
+
+
 def digest(data: bytes) -> str:
     return f"{len(data)} {hashlib.sha256(data).hexdigest()}"
 
@@ -127,12 +137,7 @@ async def test_bodies_in_both_directions(
         for first in range(0, len(data), 50_000):
             yield data[first : first + 50_000]
 
-    daemon = next(
-        process
-        for process in psutil.process_iter(["name"])
-        if process.info["name"] == "yagna"
-        and process.environ().get("YAGNA_DATADIR") == network.env["YAGNA_DATADIR"]
-    )
+    daemon = requestor(network)
     before = daemon.memory_info().rss
     async with client.post(f"{web.base}/up", data=pieces() if chunked else data) as response:
         # what the daemon is given too fast it mixes up
@@ -144,6 +149,89 @@ async def test_bodies_in_both_directions(
     for size in (0, 1, 1000, 70_000):
         async with client.put(f"{web.base}/up", data=data[:size]) as response:
             assert await response.text() == digest(data[:size])
+
+
+@pytest.mark.contract("X01", "X02")
+@pytest.mark.timeout(600)
+async def test_large_bodies_are_held_nowhere(
+    web: Web, client: aiohttp.ClientSession, network: LocalNetwork
+) -> None:
+    """20 MiB each way, made and taken piece by piece: neither the proxy nor the daemon keeps them."""
+    size = 20 * MIB
+    block = random.randbytes(64 * 1024)
+    expected = hashlib.sha256()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(size // len(block)):
+            expected.update(block)
+            yield block
+
+    processes = {"proxy": psutil.Process(), "daemon": requestor(network)}
+    before = {name: process.memory_info().rss for name, process in processes.items()}
+    grown = dict.fromkeys(processes, 0)
+
+    async def watch() -> None:
+        while True:
+            for name, process in processes.items():
+                grown[name] = max(grown[name], process.memory_info().rss - before[name])
+            await asyncio.sleep(0.1)
+
+    watching = asyncio.create_task(watch())
+    timeout = aiohttp.ClientTimeout(total=500)
+    headers = {"Content-Length": str(size)}
+    async with client.post(f"{web.base}/up", data=pieces(), headers=headers, timeout=timeout) as response:
+        assert await response.text() == f"{size} {expected.hexdigest()}"
+    assert grown["daemon"] < 64 * MIB
+    received, got = hashlib.sha256(), 0
+    async with client.get(f"{web.base}/bytes?size={size}", timeout=timeout) as response:
+        async for piece in response.content.iter_any():
+            received.update(piece)
+            got += len(piece)
+    watching.cancel()
+    assert got == size
+    assert received.digest() == hashlib.sha256(bytes(range(256)) * (size // 256)).digest()
+    assert grown["proxy"] < 16 * MIB
+
+
+@pytest.mark.contract("X01")
+async def test_an_instance_leaves_the_turn_when_it_has_failed(
+    web: Web, client: aiohttp.ClientSession
+) -> None:
+    async def name() -> str:
+        async with client.get(f"{web.base}/name") as response:
+            return await response.text()
+
+    await name()
+    await until(lambda: all(service.is_reachable for service in web.cluster.instances))
+    assert {await name() for _ in range(4)} == web.addresses
+    async with client.post(f"{web.base}/hang-up") as response:
+        assert response.status == 502
+        text = await response.text()
+    (failed,) = (address for address in web.addresses if address in text)
+    assert {await name() for _ in range(10)} == web.addresses - {failed}
+
+
+@pytest.mark.contract("S16", "N03", "X01")
+async def test_a_provider_stays_in_the_network_while_one_of_its_instances_does(
+    golem: Golem, client: aiohttp.ClientSession
+) -> None:
+    web = await start(golem, 4)
+    (crowded, number), *_ = Counter(service.provider_id for service in web.cluster.instances).most_common()
+    assert number > 1
+    first, *others = [service for service in web.cluster.instances if service.provider_id == crowded]
+    for service in web.cluster.instances:
+        if service not in others:
+            web.cluster.stop_instance(service)
+    await until(lambda: sum(service.is_available for service in web.cluster.instances) == len(others))
+    await until(lambda: first.network_node is None)
+    assert web.addresses == {service.network_node.ip for service in others if service.network_node}
+    seen = set()
+    for _ in range(6):
+        async with client.get(f"{web.base}/name") as response:
+            assert response.status == 200
+            seen.add(await response.text())
+    assert seen == web.addresses
+    await web.proxy.stop()
 
 
 @pytest.mark.contract("X01")
