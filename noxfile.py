@@ -10,6 +10,8 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
+# the others take as long as the tests themselves
+nox.options.sessions = ["versions"]
 
 VERSIONS = ("3.11", "3.12", "3.13")
 
@@ -42,3 +44,16 @@ def versions(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "-q", "-m", "not localnet", "-n", "2", *session.posargs)
     session.run("golem-nb", "demo", "--json", "--folder", session.create_tmp())
+
+
+@nox.session(python=False)
+@nox.parametrize("version", ["6.29.5", "7.0.1"])
+def kernels(session: nox.Session, version: str) -> None:
+    """All tests in kernels, with an older ipykernel in place of the installed one."""
+    folder = session.create_tmp()
+    session.run(
+        *(sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"),
+        *("--python", sys.executable, "--target", folder, f"ipykernel=={version}"),
+    )
+    tests = session.posargs or ["tests/session/test_kernels.py"]
+    session.run(sys.executable, "-m", "pytest", *tests, env={"PYTHONPATH": folder})

@@ -376,9 +376,15 @@ class Supervisor:
     # -- end ----------------------------------------------------------------------------------------------
 
     async def stop(self, asked: bool) -> None:
-        """End everything, in 15 s at most; the folder goes too, unless something is left to settle."""
+        """End everything, in 15 s at most, 20 s after an owner that died with open business.
+
+        The folder goes too, unless something is left to settle.
+        """
         self._folder.forget()
         open_business = None if asked else await self._unsettled()
+        if open_business and self._agent is not None:
+            # the requestor's daemon is still there to take the last invoices, which nobody would send later
+            await self._agent.stop()
         async with asyncio.TaskGroup() as group:
             if self._agent is not None:
                 group.create_task(self._agent.stop())

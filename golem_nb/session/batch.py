@@ -74,6 +74,7 @@ class Batch(Handle[Item, list[Any]]):
         self._what = work
         self._payload = payload
         self._max_workers = max_workers
+        self.max_time = timeout
         self._timeout = timeout
         self._max_tries = max_tries
         self.max_cost = max_cost
@@ -196,8 +197,7 @@ class Batch(Handle[Item, list[Any]]):
         self._job = job
         number = min(self._max_workers, len(items))
         engine.start_job(job, Lanes(job, self._what, queue, settling, number, self._timeout).run)
-        self._state = "running"
-        self._core.touched()
+        self._begin_work()
         error = await job.over
         if queue.failed >= HOPELESS and not queue.done:
             self.notes.append(f"the first {queue.failed} items have all failed, so the others were not tried")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ import attrs
 from golem_nb.engine.charges import LinearPrice
 from golem_nb.events import ServiceFinished, ServiceStateChanged
 from golem_nb.log import get_logger
+from golem_nb.session.choice import hourly
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
 from golem_nb.session.handle import Handle, Progress
-from golem_nb.session.limits import hourly
 from golem_nb.session.proxies import ClusterProxy
 from golem_nb.ui.faces import cluster_html, cluster_text
 from golem_nb.ui.sources import ClusterFacts, InstanceFacts
@@ -320,9 +320,8 @@ class ClusterHandle(Handle[Any, list[Any]]):
         )
         self.engine_jobs.append(cluster._job.id)
         self._core.clusters[cluster._job.id] = self
-        self._state = "running"
-        self._core.touched()
-        self._changed.give()
+        self.max_time = cluster.expiration - datetime.now(UTC)
+        self._begin_work()
         return cluster
 
     def take(self, event: ServiceStateChanged | ServiceFinished) -> None:

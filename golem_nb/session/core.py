@@ -33,8 +33,9 @@ from golem_nb.log import get_logger
 from golem_nb.payload.registry import NETWORK_REGISTRY
 from golem_nb.rest import Configuration, Identity, Payment
 from golem_nb.rest.errors import ApiError
-from golem_nb.session.errors import JobCancelledError, LimitReachedError, SessionClosedError
-from golem_nb.session.limits import BudgetJournal, LimitedStrategy, Limits
+from golem_nb.session.choice import LimitedStrategy
+from golem_nb.session.errors import JobCancelledError, SessionClosedError
+from golem_nb.session.limits import BudgetJournal, Limits
 from golem_nb.session.meter import Meter, Money
 from golem_nb.session.portal import Portal
 from golem_nb.session.signal import Signal
@@ -191,7 +192,7 @@ class Core:
 
     async def _start_engine(self) -> None:
         settings, daemon = self.settings, self.daemon
-        self.limits = Limits(settings.budget, self.meter, self.handles.values, self._warn)
+        self.limits = Limits(settings.budget, settings.max_time, self.meter, self.handles.values, self._warn)
         own = default_strategy()
         base = own if settings.strategy is None else settings.strategy
         self.strategy = LimitedStrategy(base, self.limits, settings.provider_names, settings.max_price)
@@ -324,14 +325,10 @@ class Core:
         SessionClosedError
             The session was stopped.
         LimitReachedError
-            Nothing of the budget is left.
+            Nothing of the budget, or of the time, is left.
         """
         await self.ready()
-        if self.limits.left <= 0:
-            raise LimitReachedError(
-                f"Nothing is left of the budget of {self.settings.budget} GLM for {handle.kind} {handle.id}: "
-                "stop the session and begin one with a larger `budget`."
-            )
+        self.limits.check(f"{handle.kind} {handle.id}")
         return self.golem._running()
 
     async def resolve(self, payload: Payload | Awaitable[Payload]) -> Payload:

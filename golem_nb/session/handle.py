@@ -92,6 +92,9 @@ class Handle(ABC, Generic[E, R]):
         self.engine_jobs: list[str] = []
         #: The most that it may cost, GLM.
         self.max_cost: Decimal | None = None
+        #: The longest time that it may work.
+        self.max_time: timedelta | None = None
+        self._work_began: float | None = None
         #: What is worth knowing of it, beside its error.
         self.notes: list[str] = []
 
@@ -116,6 +119,11 @@ class Handle(ABC, Generic[E, R]):
     def ended(self) -> bool:
         """Whether it is over, one way or the other."""
         return self._state in ("done", "failed", "cancelled")
+
+    @property
+    def working(self) -> float | None:
+        """Seconds since its work has begun, this time; None if it has not."""
+        return None if self._work_began is None else monotonic() - self._work_began
 
     @property
     def error(self) -> BaseException | None:
@@ -307,6 +315,12 @@ class Handle(ABC, Generic[E, R]):
     def _outcome(self) -> R:
         """Return the result, or raise what it has failed with."""
 
+    def _begin_work(self) -> None:
+        """Note that its work has begun."""
+        self._state, self._work_began = "running", monotonic()
+        self._core.touched()
+        self._changed.give()
+
     async def _until_ended(self) -> None:
         await self._changed.until(lambda: self.ended)
 
@@ -324,7 +338,7 @@ class Handle(ABC, Generic[E, R]):
 
     def _begin_again(self) -> None:
         """Compute what is left to be computed."""
-        self._state, self._error, self._ended = "starting", None, None
+        self._state, self._error, self._ended, self._work_began = "starting", None, None, None
         self._core.start(self)
 
     def _raise_early_end(self) -> None:

@@ -1,30 +1,30 @@
-"""Keeps what is spent within the budget of the session and the limits of its jobs."""
+"""Keeps a session, and its jobs, within their limits on cost and time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from decimal import Decimal
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from golem_nb.engine.charges import CPU, DURATION, LinearPrice
+from golem_nb.engine.charges import LinearPrice
 from golem_nb.events import AgreementRejected, AgreementTerminated, Event, JobFinished, JobStarted
 from golem_nb.log import get_logger
 from golem_nb.rest.errors import ApiError
 from golem_nb.rest.ids import AgreementId
 from golem_nb.session.errors import DoesNotFitError, LimitReachedError
 from golem_nb.session.meter import Meter, first_costs
-from golem_nb.strategy import SCORE_REJECTED, WrappingMarketStrategy
 
 if TYPE_CHECKING:
     from golem_nb.engine import Job, Journal, JournalEntry
     from golem_nb.engine.accounts import ActivityAccount
     from golem_nb.rest.market import OfferProposal
     from golem_nb.session.handle import Handle
-    from golem_nb.strategy import BaseMarketStrategy
 
-__all__ = ["BudgetJournal", "LimitedStrategy", "Limits"]
+__all__ = ["BudgetJournal", "Limits"]
 
 logger = get_logger(__name__)
 
@@ -56,6 +56,8 @@ class Limits:
     ----------
     budget
         The most that the session may spend, GLM.
+    max_time
+        How long the session may work; None: as long as it takes.
     meter
         Knows the costs.
     handles
@@ -67,11 +69,14 @@ class Limits:
     def __init__(
         self,
         budget: Decimal,
+        max_time: timedelta | None,
         meter: Meter,
         handles: Callable[[], Collection[Handle[Any, Any]]],
         warn: Callable[[str], None],
     ) -> None:
         self.budget = budget
+        self._max_time = max_time
+        self._began = monotonic()
         self._meter = meter
         self._handles = handles
         self._warn = warn
@@ -151,6 +156,22 @@ class Limits:
         """Note that an agreement is not to be, or is over."""
         self._pending.pop(agreement_id, None)
 
+    def check(self, what: str) -> None:
+        """Let work begin, if there is money and time for it.
+
+        Raises
+        ------
+        LimitReachedError
+            Nothing is left.
+        """
+        if self.left <= 0:
+            raise LimitReachedError(
+                f"Nothing is left of the budget of {self.budget} GLM for {what}: stop the session and begin "
+                "one with a larger `budget`."
+            )
+        if self._max_time is not None and monotonic() - self._began >= self._max_time.total_seconds():
+            raise self._late(self._max_time, f"{what} cannot begin")
+
     # -- while work is done -------------------------------------------------------------------------------
 
     def take(self, event: Event) -> None:
@@ -194,14 +215,54 @@ class Limits:
             for job, _ in list(self._jobs.values()):
                 job.stop(error)
         delays = [_until(used, rate, limit) for limit in self._marks(self.budget)]
+        delays += self._look_at_time()
         for handle in self._handles():
             delays += self._look_at(handle)
         delays.append(self._look_for_starvation())
         return max(SHORTEST, min(delays, default=LONGEST))
 
+    def _look_at_time(self) -> list[float]:
+        if self._max_time is None:
+            return []
+        over, limit = monotonic() - self._began, self._max_time.total_seconds()
+        if over >= limit:
+            for job, _ in list(self._jobs.values()):
+                job.stop(self._late(self._max_time, "Work was ended; what is finished is kept"))
+            return []
+        what = f"`max_time` of the session ({self._max_time})"
+        return self._time_marks("time of the session", over, limit, what)
+
+    @staticmethod
+    def _late(max_time: timedelta, what: str) -> LimitReachedError:
+        return LimitReachedError(
+            f"The `max_time` of {max_time} of the session is over. {what}. Stop the session and begin one "
+            "with a longer `max_time`."
+        )
+
+    def _time_marks(self, key: str, over: float, limit: float, what: str) -> list[float]:
+        """Warn if it is time for that; return the seconds until a next look."""
+        mark = limit * float(WARN_AT)
+        if over >= mark:
+            self._warn_once(key, f"{over / limit:.0%} of {what} is over.")
+        return [left for left in (mark - over, limit - over) if left > 0]
+
     def _look_at(self, handle: Handle[Any, Any]) -> list[float]:
+        if handle.ended:
+            return []
+        delays = []
+        if handle.max_time is not None and handle.working is not None:
+            # that it ends in time is its own work
+            delays = self._time_marks(
+                f"time of {handle.id}",
+                handle.working,
+                handle.max_time.total_seconds(),
+                f"the time of {handle.kind} {handle.id} ({handle.max_time})",
+            )
+        return delays + self._look_at_cost(handle)
+
+    def _look_at_cost(self, handle: Handle[Any, Any]) -> list[float]:
         limit = handle.max_cost
-        if limit is None or handle.ended:
+        if limit is None:
             return []
         money, rate = self._meter.of(handle.engine_jobs), self._meter.rate(handle.engine_jobs)
         used = money.accepted + money.reserved
@@ -291,64 +352,6 @@ def _until(used: Decimal, rate: Decimal, mark: Decimal) -> float:
     if not rate or used >= mark:
         return LONGEST if not rate else SHORTEST * 2
     return min(LONGEST, float((mark - used) / rate) - ENDING)
-
-
-class LimitedStrategy(WrappingMarketStrategy):
-    """A strategy that refuses what the session does not allow.
-
-    Parameters
-    ----------
-    base_strategy
-        Decides among what is allowed.
-    limits
-        Of the session; None: no offer is too dear for them.
-    providers
-        Names or node ids of the providers that may be used; None: all.
-    max_price
-        The most that an hour with one busy thread may cost, GLM; None: any price.
-    """
-
-    def __init__(
-        self,
-        base_strategy: BaseMarketStrategy,
-        limits: Limits | None,
-        providers: Collection[str] | None,
-        max_price: Decimal | None,
-    ) -> None:
-        super().__init__(base_strategy)
-        self._limits = limits
-        self._providers = None if providers is None else frozenset(providers)
-        self._max_price = max_price
-
-    async def score_offer(self, offer: OfferProposal) -> float:
-        """Score what is allowed as the base strategy does."""
-        if not self.allows(offer.issuer, offer.props):
-            return SCORE_REJECTED
-        if self._limits is not None and not self._limits.fits(offer):
-            return SCORE_REJECTED
-        return await super().score_offer(offer)
-
-    def allows(self, provider_id: str, props: Mapping[str, object]) -> bool:
-        """Whether a provider and its price are among those that the session may use."""
-        if (
-            self._providers is not None
-            and not {
-                provider_id,
-                props.get("golem.node.id.name"),
-            }
-            & self._providers
-        ):
-            return False
-        if self._max_price is not None:
-            price = LinearPrice.agreed(props)
-            if price is None or hourly(price) > self._max_price:
-                return False
-        return True
-
-
-def hourly(price: LinearPrice) -> Decimal:
-    """What an hour with one busy thread costs, GLM, without the fixed fee."""
-    return (price.per_unit.get(DURATION, ZERO) + price.per_unit.get(CPU, ZERO)) * 3600
 
 
 class BudgetJournal:

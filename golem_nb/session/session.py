@@ -42,7 +42,7 @@ from golem_nb.session.meter import Money
 from golem_nb.session.networks import SessionNetwork
 from golem_nb.session.places import LOCAL
 from golem_nb.session.portal import in_notebook
-from golem_nb.session.settings import Settings, amount
+from golem_nb.session.settings import Settings, amount, count, duration
 from golem_nb.session.tasks import TasksJob
 from golem_nb.session.views import DEFAULT_WORKERS, SessionViews
 from golem_nb.ui import Desk
@@ -103,6 +103,10 @@ class Session(SessionViews):
         of the session's own.
     max_price
         The most that an hour with one busy thread may cost, GLM.
+    max_time
+        How long it works: seconds or a `timedelta`. What is running then is ended, what is finished is kept.
+    max_tries
+        The most tries that an item of any of its jobs gets.
     name
         Sessions of different names live side by side.
 
@@ -140,9 +144,13 @@ class Session(SessionViews):
         strategy: BaseMarketStrategy | None = None,
         providers: int | Collection[str] | None = None,
         max_price: float | str | Decimal | None = None,
+        max_time: float | timedelta | None = None,
+        max_tries: int | None = None,
         name: str = "default",
     ) -> Session:
-        settings = Settings.read(name, budget, network, subnet, strategy, providers, max_price)
+        settings = Settings.read(
+            name, budget, network, subnet, strategy, providers, max_price, max_time, max_tries
+        )
         with _lock:
             living = _living.get(name)
             if living is not None:
@@ -318,7 +326,7 @@ class Session(SessionViews):
             work,
             items,
             payload=payload,
-            **_batch_limits(max_workers, timeout, max_tries, max_cost),
+            **_batch_limits(max_workers, timeout, self._tries(max_tries), max_cost),
         )
         return self._start(batch)
 
@@ -401,7 +409,7 @@ class Session(SessionViews):
             work,
             data,
             payload=payload,
-            **_batch_limits(max_workers, timeout, max_tries, max_cost),
+            **_batch_limits(max_workers, timeout, self._tries(max_tries), max_cost),
         )
         return self._start(batch)
 
@@ -558,6 +566,10 @@ class Session(SessionViews):
         options = {"owner_ip": owner_ip, "mask": mask, "gateway": gateway}
         return self._wait(self._create_network(ip, options), keep=True)
 
+    def _tries(self, wanted: int) -> int:
+        most = self._core.settings.max_tries
+        return wanted if most is None else min(wanted, most)
+
     def _start(self, handle: H) -> H:
         self._core.start(handle)
         return handle
@@ -671,16 +683,10 @@ def _items(data: Iterable[Any]) -> list[Any]:
 def _batch_limits(
     max_workers: int, timeout: float | timedelta, max_tries: int, max_cost: float | str | Decimal | None
 ) -> dict[str, Any]:
-    for name, value in (("max_workers", max_workers), ("max_tries", max_tries)):
-        if isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value!r}")
-    time = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
-    if time <= timedelta(0):
-        raise ValueError(f"timeout must be positive, not {timeout}")
     return {
-        "max_workers": max_workers,
-        "timeout": time,
-        "max_tries": max_tries,
+        "max_workers": count("max_workers", max_workers),
+        "timeout": duration("timeout", timeout),
+        "max_tries": count("max_tries", max_tries),
         "max_cost": None if max_cost is None else amount("max_cost", max_cost),
     }
 

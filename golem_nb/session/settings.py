@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from golem_nb.session.places import LOCAL, LocalPlace, RealPlace, find_place
 if TYPE_CHECKING:
     from golem_nb.strategy import BaseMarketStrategy
 
-__all__ = ["Settings", "amount"]
+__all__ = ["Settings", "amount", "count", "duration"]
 
 #: Providers of a local network of the session's own.
 PROVIDERS = 3
@@ -32,6 +33,8 @@ class Settings:
     strategy: BaseMarketStrategy | None
     providers: int | Collection[str] | None
     max_price: Decimal | None
+    max_time: timedelta | None
+    max_tries: int | None
     place: LocalPlace | RealPlace = attrs.field(eq=False)
     #: What tells the same arguments from others when the session is asked for again.
     print: tuple[tuple[str, str], ...] = attrs.field(eq=False)
@@ -46,6 +49,8 @@ class Settings:
         strategy: BaseMarketStrategy | None,
         providers: int | Collection[str] | None,
         max_price: float | str | Decimal | None,
+        max_time: float | timedelta | None = None,
+        max_tries: int | None = None,
     ) -> Settings:
         """Check the arguments.
 
@@ -62,6 +67,8 @@ class Settings:
             raise ValueError("name must not be empty")
         exact = amount("budget", budget)
         price = None if max_price is None else amount("max_price", max_price)
+        time = None if max_time is None else duration("max_time", max_time)
+        tries = None if max_tries is None else count("max_tries", max_tries)
         if isinstance(providers, str):
             providers = [providers]
         if isinstance(providers, int):
@@ -81,6 +88,8 @@ class Settings:
             strategy=strategy,
             providers=providers,
             max_price=price,
+            max_time=time,
+            max_tries=tries,
             place=find_place(network, number, subnet),
             print=(
                 ("budget", str(exact)),
@@ -89,6 +98,8 @@ class Settings:
                 ("strategy", _print_of(strategy)),
                 ("providers", str(sorted(providers) if isinstance(providers, Collection) else providers)),
                 ("max_price", str(price)),
+                ("max_time", str(time)),
+                ("max_tries", str(tries)),
             ),
         )
 
@@ -121,6 +132,36 @@ def amount(name: str, value: float | str | Decimal) -> Decimal:
     if isinstance(value, bool) or not number.is_finite() or number <= 0:
         raise ValueError(f"{name} must be a positive number of GLM, not {value!r}")
     return number
+
+
+def duration(name: str, value: float | timedelta) -> timedelta:
+    """Read a time: seconds or a `timedelta`.
+
+    Raises
+    ------
+    ValueError
+        It is not positive, or no time at all.
+    """
+    try:
+        time = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (OverflowError, ValueError):
+        raise ValueError(f"{name} must be a number of seconds, or a timedelta, not {value!r}") from None
+    if time <= timedelta(0):
+        raise ValueError(f"{name} must be positive, not {value}")
+    return time
+
+
+def count(name: str, value: int) -> int:
+    """Read a number of things.
+
+    Raises
+    ------
+    ValueError
+        It is less than one.
+    """
+    if isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value!r}")
+    return value
 
 
 def _print_of(value: Any, depth: int = 3) -> str:

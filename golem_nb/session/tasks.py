@@ -56,6 +56,7 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
         self._worker = worker
         self._payload = payload
         self._max_workers = max_workers
+        self.max_time = timeout
         self._timeout = timeout
         self._implicit_init = implicit_init
         self.max_cost = max_cost
@@ -160,7 +161,7 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
             job_id=job_id,
             implicit_init=self._implicit_init,
         )
-        self._state = "running"
+        self._begin_work()
         async with aclosing(tasks):
             async for task in tasks:
                 self._finished.append(task)

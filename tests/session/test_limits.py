@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from golem_nb import Session
+from golem_nb.engine.errors import JobTimeoutError
 from golem_nb.localnet import LocalNetwork, Misbehaviour, ProviderSpec
 from golem_nb.services import Service
 from golem_nb.session.errors import LimitReachedError
@@ -123,6 +124,30 @@ def test_a_job_has_a_limit_of_its_own(begin: Begin, alpine: Any) -> None:
     assert job.money.accepted + job.money.reserved <= Decimal("0.15") * Decimal("1.02")
     assert any(f"max_cost` of run {job.id}" in warning for warning in session.warnings)
     assert other.result(60) == ["done\n"]
+
+
+def test_time_is_limited_for_the_session(begin: Begin, alpine: Any) -> None:
+    session = begin(1, "cheap", max_time=8)
+    job = session.run("sleep {}", ["0", "100"], payload=alpine, max_workers=1)
+    with pytest.raises(LimitReachedError, match=r"`max_time` of 0:00:08 of the session is over"):
+        job.result(60)
+    assert [item.state for item in job.items] == ["done", "cancelled"]
+    assert 7 < job.progress.seconds < 20
+    assert any("of `max_time` of the session (0:00:08) is over" in each for each in session.warnings)
+    with pytest.raises(LimitReachedError, match=r"run \d+ cannot begin"):
+        session.run("true", payload=alpine).result(30)
+    assert session.stop().accepted > 0
+
+
+def test_time_and_tries_of_jobs_are_limited(begin: Begin, alpine: Any) -> None:
+    session = begin(1, "cheap", "middle", max_tries=1)
+    failing = session.run("exit 1", payload=alpine, max_tries=5)
+    assert failing.wait(60)
+    assert len(failing[0].tries) == 1
+    late = session.run("sleep 100", payload=alpine, timeout=5)
+    with pytest.raises(JobTimeoutError):
+        late.result(60)
+    assert any(f"of the time of run {late.id} (0:00:05) is over" in each for each in session.warnings)
 
 
 def test_no_agreement_is_made_that_cannot_be_paid_for(

@@ -59,6 +59,9 @@ def test_a_named_network_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"budget": "much"}, "budget must be a positive number"),
         ({"max_price": -1}, "max_price must be a positive number"),
         ({"providers": 0}, "at least 1"),
+        ({"max_time": 0}, "max_time must be positive"),
+        ({"max_time": float("nan")}, "max_time must be a number of seconds"),
+        ({"max_tries": 0}, "max_tries must be at least 1"),
         ({"name": " "}, "name must not be empty"),
     ],
 )
