@@ -437,10 +437,23 @@ class Estate:
         try:
             async with step(self._journal, "release_allocation", allocation_id=allocation.id):
                 await allocation.release()
+                await self._confirm_release(allocation)
         except GolemError as error:
             self._problem(f"reservation {allocation.id}: {error}")
         else:
             self._report.released.append(allocation.id)
+
+    @staticmethod
+    async def _confirm_release(allocation: Allocation) -> None:
+        """See that a reservation is gone: who is told so does not look again."""
+        try:
+            details = await allocation.details()
+        except NotFoundError:
+            return
+        raise GolemError(
+            "the daemon says that it is released, and still has it in force, with "
+            f"{details.remaining_amount} GLM: recover again"
+        )
 
     async def _remove_networks(self) -> None:
         """Remove its VPNs, also those whose numbers never came."""

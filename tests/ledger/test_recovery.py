@@ -21,6 +21,7 @@ from golem_nb.frames import history
 from golem_nb.ledger import Ledger, Place, RecoveryReport
 from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.rest import Activity, Configuration, Market, Net, Payment
+from golem_nb.rest.allocations import Allocation
 from golem_nb.rest.errors import ActivityGoneError
 
 from .dying_program import Sleeper
@@ -148,6 +149,25 @@ async def test_killed_in_a_step(
     report = await recover(ledger, daemon)
     assert report.problems == []
     assert report.refused == {}
+    await nothing_is_left(ledger, daemon)
+
+
+async def test_a_release_without_effect_is_said_and_done_again(
+    die: Callable[..., None], ledger: Ledger, daemon: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def release(self: Allocation) -> None:  # the daemon cannot be made to answer so
+        pass
+
+    await asyncio.to_thread(die, "batch", "done", "create_allocation")
+    with monkeypatch.context() as patch:
+        patch.setattr(Allocation, "release", release)
+        report = await recover(ledger, daemon)
+    (problem,) = report.problems
+    assert "still has it in force, with 1 GLM" in problem
+    assert report.released == []
+    (left,) = ledger.left()
+    assert len(left.allocations) == 1
+    assert (await recover(ledger, daemon)).released == list(left.allocations)
     await nothing_is_left(ledger, daemon)
 
 
