@@ -186,6 +186,18 @@ class Ledger:
 
         return await recover(self, api_config, how=how, sessions=sessions)
 
+    async def write_off(self, leftover: Leftover) -> None:
+        """Note that what a dead session had is no more, because its daemon is gone for good.
+
+        Raises
+        ------
+        LedgerLockedError
+            Another process is recovering that session.
+        """
+        from golem_nb.ledger.recovery import write_off  # needed only where something was left
+
+        await write_off(self, leftover)
+
     async def adopt(
         self, leftover: Leftover, book: Book, api_config: ApiConfig
     ) -> list[ServiceSerialization]:

@@ -11,7 +11,7 @@ from golem_nb.exceptions import GolemError
 from golem_nb.ledger.bills import OPEN
 from golem_nb.ledger.errors import LedgerLockedError
 from golem_nb.ledger.estate import Daemon, Estate
-from golem_nb.ledger.records import moment, stamp
+from golem_nb.ledger.records import moment, now, stamp
 from golem_nb.ledger.report import RecoveryReport
 from golem_nb.rest import Configuration, Identity
 
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from golem_nb.ledger.ledger import Ledger
     from golem_nb.ledger.leftovers import Leftover
 
-__all__ = ["recover"]
+__all__ = ["recover", "write_off"]
+
+#: What says of each thing that it is over.
+ENDS: Final = (
+    ("allocation", "released"),
+    ("demand", "ended"),
+    ("vpn", "ended"),
+    ("agreement", "ended"),
+    ("activity", "ended"),
+)
+
+#: Why agreements have ended that nobody has ended.
+GONE: Final = "The daemon is gone"
 
 #: Invoices that come after that long are not paid any more.
 LATE: Final = timedelta(days=7)
@@ -51,6 +63,26 @@ async def recover(
             for leftover in found:
                 group.create_task(_recover(ledger, daemon, leftover, how, report))
     return report
+
+
+async def write_off(ledger: Ledger, leftover: Leftover) -> None:
+    """See `Ledger.write_off`."""
+    lock = await asyncio.to_thread(ledger.lock, leftover.session_id)
+    over = False
+    try:
+        at, key = now(), leftover.session_id
+        await ledger.write(
+            *(
+                (f"UPDATE {table} SET {column} = coalesce({column}, ?) WHERE session = ?", (at, key))  # noqa: S608
+                for table, column in ENDS
+            ),
+            ("UPDATE agreement SET reason = coalesce(reason, ?) WHERE session = ?", (GONE, key)),
+            ("UPDATE session SET ended = coalesce(ended, ?) WHERE id = ?", (at, key)),
+            ("DELETE FROM step WHERE session = ?", (key,)),
+        )
+        over = True
+    finally:
+        lock.release(remove=over)
 
 
 async def _recover(

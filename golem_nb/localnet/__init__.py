@@ -27,6 +27,7 @@ __all__ = [
     "down",
     "kept",
     "running_networks",
+    "state_of",
 ]
 
 # loaded when first used: supervisor and provider agent import their part of this package at every start
@@ -45,6 +46,7 @@ _HOMES = {
     "down": "shared",
     "kept": "shared",
     "running_networks": "shared",
+    "state_of": "shared",
 }
 
 

@@ -7,7 +7,7 @@ import os
 import select
 import signal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -15,7 +15,7 @@ from golem_nb.localnet.control import Control
 from golem_nb.localnet.errors import LocalNetworkError
 from golem_nb.localnet.folders import SHARED, NetworkFolder, all_folders
 
-__all__ = ["NetworkStatus", "down", "kept", "running_networks"]
+__all__ = ["NetworkStatus", "down", "kept", "running_networks", "state_of"]
 
 _STOP_TIMEOUT: Final = 20.0
 
@@ -85,6 +85,15 @@ def kept() -> list[str]:
         for folder in all_folders()
         if (folder.is_kept() or folder.read() is not None) and not folder.is_running()
     ]
+
+
+def state_of(name: str) -> Literal["running", "ending", "kept", "gone"]:
+    """Say how a network is: what is neither running nor ending can be started again only if it was kept."""
+    folder = NetworkFolder(name)
+    descriptor = folder.read()
+    if folder.is_running():
+        return "ending" if descriptor is None else "running"
+    return "kept" if folder.is_kept() or descriptor is not None else "gone"
 
 
 def down(name: str = SHARED) -> bool:

@@ -38,6 +38,7 @@ from golem_nb.session.errors import JobCancelledError, SessionClosedError
 from golem_nb.session.limits import BudgetJournal, Limits
 from golem_nb.session.meter import Meter, Money
 from golem_nb.session.portal import Portal
+from golem_nb.session.recovery import forget_gone
 from golem_nb.session.signal import Signal
 from golem_nb.session.thread import EngineThread
 from golem_nb.session.watchdog import Watchdog
@@ -161,6 +162,7 @@ class Core:
             self.ledger = await asyncio.to_thread(Ledger)
             try:
                 self.known.update(await asyncio.to_thread(self.ledger.providers))
+                await forget_gone(self.ledger)
                 await asyncio.to_thread(self.look_for_leftovers)
                 self.book = await asyncio.to_thread(
                     self.ledger.begin,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from golem_nb.exceptions import GolemError
-from golem_nb.ledger import RecoveryReport
-from golem_nb.localnet import LocalNetwork, LocalNetworkError, NetworkNotRunningError, down, kept
+from golem_nb.ledger import LedgerLockedError, RecoveryReport
+from golem_nb.localnet import LocalNetwork, LocalNetworkError, down, state_of
 from golem_nb.log import get_logger
 
 if TYPE_CHECKING:
+    from golem_nb.ledger import Ledger
     from golem_nb.session.core import Core
 
-__all__ = ["recover"]
+__all__ = ["forget_gone", "recover"]
 
 logger = get_logger(__name__)
+
+#: A network whose owner has died has ended after so many seconds.
+ENDING = 30.0
 
 
 async def recover(core: Core, how: Any) -> RecoveryReport:
@@ -42,24 +47,61 @@ async def recover(core: Core, how: Any) -> RecoveryReport:
     return report
 
 
+async def forget_gone(ledger: Ledger) -> None:
+    """Write off what idle sessions had on local networks that have ended with them: nothing is lost by it."""
+    for leftover in await asyncio.to_thread(ledger.left):
+        name = leftover.place.localnet
+        if name is None or leftover.agreements or leftover.unpaid:
+            continue
+        if await asyncio.to_thread(state_of, name) == "gone":
+            with suppress(LedgerLockedError):
+                await ledger.write_off(leftover)
+
+
 async def _recover_network(core: Core, name: str, how: Any) -> RecoveryReport:
     """Recover what was left on another local network: on the running one, or on one that is started again."""
     try:
-        return await core.ledger.recover(LocalNetwork.attach(name).api_config, how=how)
-    except NetworkNotRunningError:
-        pass
-    if name not in await asyncio.to_thread(kept):
-        return RecoveryReport(
-            problems=[f"The local network {name!r} is gone, and what was open on it with it"]
-        )
-    try:
-        async with LocalNetwork.recover(name) as network:
-            return await core.ledger.recover(network.api_config, how="end")
+        match await _state(name):
+            case "running":
+                return await core.ledger.recover(LocalNetwork.attach(name).api_config, how=how)
+            case "kept":
+                async with LocalNetwork.recover(name) as network:
+                    report = await core.ledger.recover(network.api_config, how="end")
+                await asyncio.to_thread(_remove, name)
+                return report
+            case "gone":
+                return await _write_off(core.ledger, name)
     except (GolemError, OSError) as error:
         logger.warning("The local network %r could not be recovered: %s", name, error)
-        return RecoveryReport(problems=[f"The local network {name!r} could not be started again: {error}"])
-    finally:
-        await asyncio.to_thread(_remove, name)
+        return RecoveryReport(
+            problems=[
+                f"The local network {name!r} could not be recovered: {error}. It is kept; "
+                f"golem_nb.localnet.down({name!r}) gives it up."
+            ]
+        )
+    return RecoveryReport(problems=[f"The local network {name!r} is still ending: recover again in a moment"])
+
+
+async def _state(name: str) -> str:
+    """Return how a network is, when it has ended, if it is just doing that."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ENDING
+    state: str = await asyncio.to_thread(state_of, name)
+    while state == "ending" and loop.time() < until:
+        await asyncio.sleep(0.2)
+        state = await asyncio.to_thread(state_of, name)
+    return state
+
+
+async def _write_off(ledger: Ledger, name: str) -> RecoveryReport:
+    report = RecoveryReport()
+    for leftover in await asyncio.to_thread(ledger.left):
+        if leftover.place.localnet == name:
+            await ledger.write_off(leftover)
+            report.sessions.append(leftover.session_id)
+            if leftover.agreements or leftover.unpaid:
+                report.problems.append(f"The local network {name!r} is gone, and with it {leftover}")
+    return report
 
 
 def _add(report: RecoveryReport, more: RecoveryReport) -> None:

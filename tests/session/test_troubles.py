@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,8 @@ from typing import Any
 import pytest
 
 from golem_nb import Session
-from golem_nb.ledger import Ledger, LedgerVersionError, LedgerWarning
-from golem_nb.localnet import LocalNetwork
+from golem_nb.ledger import Ledger, LedgerVersionError, LedgerWarning, RecoveryReport
+from golem_nb.localnet import LocalNetwork, state_of
 from golem_nb.rest.errors import DaemonUnreachableError
 
 
@@ -82,3 +85,43 @@ def test_a_daemon_that_dies_is_said_and_nothing_is_lost(data_dir: Path, alpine: 
         assert "unpaid" in str(bill)
     with Ledger() as ledger:  # it still knows what is open
         assert [leftover.name for leftover in ledger.left()] == ["no daemon any more"]
+
+
+IDLE = """
+import os, sys
+from golem_nb import Session, vm
+session = Session(budget=1, providers=1, name="killed")
+if sys.argv[1] == "at work":
+    job = session.run("sleep 100", payload=vm.repo(image_tag="golem/alpine:latest"))
+    while not job.progress.running: pass
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.localnet
+def test_an_idle_session_that_was_killed_leaves_nothing(network: LocalNetwork, data_dir: Path) -> None:
+    """Its reservation was on a network that has ended with it: there is nothing to recover."""
+    subprocess.run([sys.executable, "-c", IDLE, "idle"], check=False)
+    session = Session(budget=1, network=network, name="after an idle one")
+    assert session.recover().problems == []
+    assert session.left == []
+    session.stop()
+
+
+@pytest.mark.localnet
+def test_what_is_gone_with_its_network_is_said_once(network: LocalNetwork, data_dir: Path) -> None:
+    subprocess.run([sys.executable, "-c", IDLE, "at work"], check=False)
+    session = Session(budget=1, network=network, name="after a lost network")
+    (folder,) = (data_dir / "localnet").iterdir()
+    deadline = time.monotonic() + 40
+    while state_of(folder.name) != "kept" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    shutil.rmtree(folder)
+    assert len(session.left) == 1
+    (problem,) = session.recover().problems
+    assert "is gone, and with it session 'killed'" in problem
+    assert session.left == []
+    assert session.recover() == RecoveryReport()
+    session.stop()
+    with Ledger() as ledger:
+        assert ledger.select("SELECT reason FROM agreement") == [("The daemon is gone",)]
