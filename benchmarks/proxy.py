@@ -2,7 +2,8 @@
 
 One instance of `clients/server.py` on a provider of a local network is asked in turn through golem_nb's
 proxies, through yapapi's, and through the daemon's websockets to the same ports without anything around them.
-The client is the same everywhere: HTTP/1.1 over a stream of bytes, in this process. Prints a line of JSON.
+The client is the same everywhere: HTTP/1.1 over a stream of bytes, in this process. What fails counts as no
+speed at all. Prints a line of JSON.
 
 With ``--large``, golem_nb's HTTP proxy also passes 100 MiB down, and 20 MiB up while the daemon is watched:
 that takes minutes.
@@ -177,20 +178,35 @@ async def rate(way: Way) -> tuple[float, int]:
     return answered / SECONDS, failed
 
 
+async def speed(way: Way, action: Callable[[Stream], Awaitable[bool]]) -> tuple[float, float]:
+    """Pass `BULK` bytes; give the MiB/s, 0 for a failure, and whether they have arrived as they were."""
+    began = time.perf_counter()
+    try:
+        async with way.open() as stream:
+            intact = await action(stream)
+    except (ConnectionError, aiohttp.ClientError):
+        return 0.0, 0.0
+    return BULK / MIB / (time.perf_counter() - began), float(intact)
+
+
 async def drive(http: Way, socket: Way) -> Values:
     """Ask through one side."""
     async with http.open() as stream:
         await times(20, lambda: stream.get(SMALL))
         latency = await times(REQUESTS, lambda: stream.get(SMALL))
     answered, failed = await rate(http)
-    async with http.open() as stream:
-        began = time.perf_counter()
+
+    async def load(stream: Stream) -> bool:
         await stream.get(BULK)
-        down = BULK / MIB / (time.perf_counter() - began)
-    async with http.open() as stream:
-        began = time.perf_counter()
-        intact = await stream.post(os.urandom(BULK))
-        up = BULK / MIB / (time.perf_counter() - began)
+        return True
+
+    async def load_socket(stream: Stream) -> bool:
+        await stream.send(b"down %d" % BULK)
+        await stream.take(BULK)
+        return True
+
+    down, _ = await speed(http, load)
+    up, intact = await speed(http, lambda stream: stream.post(os.urandom(BULK)))
     async with socket.open() as stream:
 
         async def echo() -> None:
@@ -199,17 +215,14 @@ async def drive(http: Way, socket: Way) -> Values:
 
         await times(20, echo)
         socket_latency = await times(REQUESTS, echo)
-        began = time.perf_counter()
-        await stream.send(b"down %d" % BULK)
-        await stream.take(BULK)
-        socket_down = BULK / MIB / (time.perf_counter() - began)
+    socket_down, _ = await speed(socket, load_socket)
     return {
         "http_ms": latency,
         "http_requests_per_s": answered,
         "http_failed": failed,
         "http_down_mib_s": down,
         "http_up_mib_s": up,
-        "http_up_intact": float(intact),
+        "http_up_intact": intact,
         "socket_ms": socket_latency,
         "socket_down_mib_s": socket_down,
     }

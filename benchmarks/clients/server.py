@@ -20,6 +20,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    wbufsize = 1 << 16  # a small answer is one write, as with other servers
 
     def _reply(self, size: int) -> None:
         self.send_response(200)

@@ -15,6 +15,7 @@ import attrs
 
 from golem_nb.engine.journal import step
 from golem_nb.engine.offers import PREFERENCE_WAIT
+from golem_nb.engine.unmet import why_unmet
 from golem_nb.events import (
     CollectFailed,
     NoProposalsConfirmed,
@@ -52,6 +53,9 @@ RESERVE = 20
 
 #: "No proposals" is told that often while someone waits for one.
 NO_PROPOSALS_AFTER = timedelta(seconds=20)
+
+#: Where no offer has come after so many seconds, it is found out why.
+UNMET_AFTER = 5.0
 
 #: The market is given up after that many failed looks in a row.
 MAX_FAILURES = 5
@@ -99,6 +103,7 @@ class Negotiation:
         self._answered: dict[ProposalId, NodeId] = {}
         self._confirmed = 0
         self._received = 0
+        self._unmet = ""
         self._refusals_heard: Counter[str] = Counter()
         self._handlers: asyncio.TaskGroup
 
@@ -112,6 +117,7 @@ class Negotiation:
         """
         async with asyncio.TaskGroup() as self._handlers:
             self._handlers.create_task(self._notice_silence(), name="no proposals notice")
+            self._handlers.create_task(self._explain_silence(), name="why there are no proposals")
             while True:
                 subscription = await self._subscribe()
                 try:
@@ -136,9 +142,10 @@ class Negotiation:
     def summary(self) -> str:
         """What has come of the demand so far, in words."""
         if not self._received:
-            return (
-                "no provider has an offer that meets the demand (check subnet, payment network and the size "
-                "that the payload asks for)"
+            return "no provider has an offer that meets the demand" + (
+                f": {self._unmet}"
+                if self._unmet
+                else " (check subnet, payment network and the size that the payload asks for)"
             )
         text = f"{self._received} offers were received, {self._confirmed} negotiated"
         if self._refusals_heard:
@@ -317,6 +324,20 @@ class Negotiation:
         self._refusals_heard[f"we said {reason!r}"] += 1
         await proposal.reject(reason)
         self._job.emit(ProposalRejected, proposal=proposal, reason=reason)
+
+    async def _explain_silence(self) -> None:
+        """Find out, once, which part of the demand keeps all offers away."""
+        await asyncio.sleep(UNMET_AFTER)
+        if self._received or not self._job.agreements.waiting:
+            return
+        try:
+            unmet = await why_unmet(self._market, self._job.demand.constraints)
+        except ApiError as error:
+            logger.debug("It could not be found out why no offer meets the demand: %s", error)
+            return
+        if not self._received:
+            self._unmet = unmet
+            logger.warning("No provider has an offer that meets the demand: %s", unmet)
 
     async def _notice_silence(self) -> None:
         confirmed = self._confirmed

@@ -94,6 +94,29 @@ def join_str_constraints(constraints: Iterable[str], operator: str = "&") -> str
     return f"({operator}{_SEPARATOR.join(members)})"
 
 
+def members(constraint: str) -> list[str]:
+    r"""Return the constraints that all have to be met for `constraint`; itself if it is no such group.
+
+    Examples
+    --------
+    >>> members("(&(a=1)\n\t(&(b=2)(|(c=3)(d=4))))")
+    ['(a=1)', '(b=2)', '(|(c=3)(d=4))']
+    """
+    if not constraint.startswith("(&"):
+        return [constraint]
+    found: list[str] = []
+    depth = start = 0
+    for position, char in enumerate(constraint):  # a value has no parentheses
+        if char == "(":
+            depth += 1
+            start = position if depth == 2 else start
+        elif char == ")":
+            if depth == 2:
+                found += members(constraint[start : position + 1])
+            depth -= 1
+    return found
+
+
 def check_key(key: object) -> None:
     """Raise `ConstraintException` unless `key` can be the key of a constraint."""
     if not isinstance(key, str) or not _KEY.match(key):

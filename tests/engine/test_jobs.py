@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from golem_nb import Task, WorkContext
+from golem_nb import Task, WorkContext, vm
 from golem_nb.engine import EngineStoppedError, JobTimeoutError, TasksFailedError, negotiation
 from golem_nb.events import DebitNoteEvent
 from golem_nb.executor.executor import DEFAULT_MAX_WORKERS, DEFAULT_TIMEOUT, MAX_TRIES
@@ -366,6 +366,21 @@ async def test_silence_of_the_market_is_told(tame: Batch, monkeypatch: pytest.Mo
     )
     notices = outcome.of("NoProposalsConfirmed")
     assert [event.timeout for event in notices] == [timedelta(seconds=0.5)] * 3
+
+
+async def test_what_keeps_all_offers_away_is_named(
+    tame: Batch, network: LocalNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(negotiation, "UNMET_AFTER", 0.5)
+    payload = vm.repo(
+        image_tag="golem/alpine:latest", capabilities=["vpn", "teleport"], repository_url=network.registry_url
+    )
+    outcome = await tame(["x"], payload=payload, timeout=5)
+    assert isinstance(outcome.error, JobTimeoutError)
+    number = len(network.providers)
+    why = f"of {number} offers on the market none meets (golem.runtime.capabilities=teleport)"
+    assert str(outcome.error).endswith(f"no provider has an offer that meets the demand: {why}")
+    assert f"No provider has an offer that meets the demand: {why}" in caplog.text
 
 
 @pytest.mark.contract("T08")
