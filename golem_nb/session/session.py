@@ -172,6 +172,7 @@ class Session(SessionViews):
         self._warnings: list[str] = []
         self._log = log_tail(attach=in_notebook())
         self._bill: Bill | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._core = core = Core(settings, self._warn)
         core.desk = Desk(self, core.recorder)
         core.on_event, core.on_change = core.desk.take, core.desk.mark
@@ -630,9 +631,16 @@ class Session(SessionViews):
         return self._bill
 
     async def _close(self, wait_for_payments: bool) -> None:
+        # whoever stops waiting for it, and asks again, waits for the same end
+        if self._closing is None:
+            self._closing = asyncio.create_task(
+                self._close_once(wait_for_payments), name="end of the session"
+            )
+        await asyncio.shield(self._closing)
+
+    async def _close_once(self, wait_for_payments: bool) -> None:
         await self._core.close(wait_for_payments)
-        if self._bill is None:
-            self._bill = Bill.of(self._core)
+        self._bill = Bill.of(self._core)
         self._core.watchdog.close()
         await asyncio.to_thread(self._core.desk.end)
         self._forget()
@@ -658,9 +666,15 @@ class Session(SessionViews):
 
     def _at_exit(self) -> None:
         with contextlib.suppress(Exception):
-            self._core.portal.wait(self._core.abandon(), AT_EXIT)
+            self._core.portal.wait(self._last_words(), AT_EXIT)
         with contextlib.suppress(Exception):
             self._core.book.close_now()
+
+    async def _last_words(self) -> None:
+        if self._closing is None:
+            await self._core.abandon()
+        else:
+            await asyncio.shield(self._closing)
 
     def _warn(self, text: str) -> None:
         self._warnings.append(text)

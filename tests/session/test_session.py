@@ -82,6 +82,26 @@ def test_stopping_pays_releases_and_bills(network: LocalNetwork, data_dir: Path,
             use()
 
 
+def test_who_stops_waiting_for_the_end_may_wait_again(
+    network: LocalNetwork, data_dir: Path, alpine: Any
+) -> None:
+    session = Session(budget=1, network=network, name="stopped twice")
+    done = session.run("echo {}", ["a", "b"], payload=alpine)
+    done.result(60)
+    job = session.run("sleep 100", payload=alpine)
+    while not job.progress.running:
+        time.sleep(0.05)
+    with pytest.raises(TimeoutError):  # as an interrupt does
+        session._core.portal.wait(session._close(True), 0.05, keep=True)
+    assert session.facts().state == "stopping"
+    bill = session.stop()
+    assert session.facts().state == "stopped"
+    assert "unpaid" not in repr(bill)
+    assert bill.accepted == session.money.accepted > 0
+    assert session.money.reserved == 0
+    assert session.stop() is bill
+
+
 def test_a_named_network_is_that_of_the_daemon_in_the_environment(
     on_network: LocalNetwork, data_dir: Path, alpine: Any
 ) -> None:
