@@ -120,7 +120,7 @@ function render(context) {
           `${state.balance == null ? "" : `balance ${amount(state.balance)} ${state.currency} · `}${state.real ? "real money" : "test money"}`,
         );
         put(values.pays2, "data-tone", state.real ? "warn" : null);
-        write(values.hour, state.hour == null ? "price not known" : `${amount(state.hour)} ${state.currency} an hour`);
+        write(values.hour, state.hour == null && Object.keys(state.running ?? {}).length ? "price not known" : `${amount(state.hour ?? 0)} ${state.currency} an hour`);
         write(values.hour2, counted(Object.keys(state.running ?? {}).length, "thing running", "things running"));
         const spent = state.settled + state.accepted;
         write(budget, `Budget: ${amount(spent)} of ${amount(state.budget)} ${state.currency} spent`);

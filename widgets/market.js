@@ -392,8 +392,6 @@ function render(context) {
       draw();
     });
     sight.observe(canvas);
-    const look = new MutationObserver(draw);
-    look.observe(root, { attributes: true, attributeFilter: ["data-theme"] });
 
     return {
       update(state) {
@@ -417,7 +415,6 @@ function render(context) {
         cancelAnimationFrame(due);
         clearTimeout(telling);
         sight.disconnect();
-        look.disconnect();
       },
     };
   });

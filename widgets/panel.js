@@ -123,7 +123,13 @@ export function panel({ model, el }, name, build) {
 
   const parts = build(frame);
 
-  const theme = () => put(root, "data-theme", isDark(el) ? "dark" : "light");
+  const theme = () => {
+    const wanted = isDark(el) ? "dark" : "light";
+    if (root.getAttribute("data-theme") === wanted) return;
+    put(root, "data-theme", wanted);
+    // what is drawn has to be drawn in other colours
+    onChange();
+  };
   let cut = false;
   const life = () => {
     const state = store.state();
@@ -176,6 +182,8 @@ export function panel({ model, el }, name, build) {
   });
   model.on("change:state", onChange);
   const clock = setInterval(() => {
+    // a theme may be there before its style sheet is
+    theme();
     life();
     parts.tick?.();
   }, 1000);
@@ -196,9 +204,9 @@ export function panel({ model, el }, name, build) {
   watcher.observe(el, { attributes: true, attributeFilter: ["class"] });
 
   el.append(root);
+  theme();
   refresh();
   life();
-  theme();
   // the element gets its place in the page, and with it its background, only after this function has ended
   requestAnimationFrame(theme);
 

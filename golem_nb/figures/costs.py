@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, escaped, finish, texts
-from golem_nb.figures.times import Floats, milliseconds, numbers, thinned
+from golem_nb.figures.times import Floats, led_in, milliseconds, numbers, thinned
 
 __all__ = ["cost_by_provider", "cost_by_session", "cost_over_time", "costs_part", "running_costs"]
 
@@ -149,19 +149,20 @@ def costs_part(costs: pd.DataFrame, budget: float | None = None) -> Part:
     order = sorted(range(len(names)), key=lambda code: -last[code])
     grid = np.unique(time)
     (grid,) = thinned(grid, most=_POINTS)
+    (shown,) = led_in(grid)
     total = np.zeros(len(grid))
-    others = np.zeros(len(grid))
+    others = np.zeros(len(shown))
     traces: list[dict[str, Any]] = []
     for rank, code in enumerate(order):
         rows = codes == code
-        spread = _stretched(grid, time[rows], cost[rows])
-        total += spread
+        total += _stretched(grid, time[rows], cost[rows])
+        spread = _stretched(shown, time[rows], cost[rows])
         if rank >= MOST_PROVIDERS:
             others += spread
             continue
-        traces.append(_area(escaped(names[code], 20), grid, spread, PALETTE[rank]))
+        traces.append(_area(escaped(names[code], 20), shown, spread, PALETTE[rank]))
     if len(order) > MOST_PROVIDERS:
-        traces.append(_area(f"{len(order) - MOST_PROVIDERS} others", grid, others, PALETTE[-1]))
+        traces.append(_area(f"{len(order) - MOST_PROVIDERS} others", shown, others, PALETTE[-1]))
     if len(grid) > 1:
         end = grid[-1] + (grid[-1] - grid[0]) * _AHEAD
         # the pace of the later half: deploying costs nothing, and would pull the line down
@@ -173,13 +174,14 @@ def costs_part(costs: pd.DataFrame, budget: float | None = None) -> Part:
         # far below the budget its line would press everything else to the ground
         if budget is not None and max(total[-1], ahead) > budget / 4:
             traces.append(
-                _line("budget", np.array([grid[0], end]), np.array([budget, budget]), "dash", PALETTE[4])
+                _line("budget", np.array([shown[0], end]), np.array([budget, budget]), "dash", PALETTE[4])
             )
     return Part(
         title="Cost" if budget is None else f"Cost, of a budget of {budget:g} GLM",
         traces=traces,
         xaxis=dict(TIME_AXIS),
         yaxis={"title": {"text": "GLM"}, "rangemode": "tozero", "exponentformat": "none"},
+        empty="" if len(grid) else "Nothing is spent yet",
     )
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, finish, texts
-from golem_nb.figures.times import MOST_POINTS, milliseconds, numbers, thinned
+from golem_nb.figures.times import MOST_POINTS, led_in, milliseconds, numbers, thinned
 
 __all__ = ["offers_over_time", "offers_part", "price_against_size", "price_distribution", "prices_part"]
 
@@ -125,12 +125,13 @@ def prices_part(offers: pd.DataFrame, price: str = "price_full_hour") -> Part:
         ],
         xaxis={"title": {"text": _PRICES.get(price, price)}},
         yaxis={"title": {"text": "offers"}, "rangemode": "tozero"},
+        empty="" if len(values) else "No offers yet",
     )
 
 
 def offers_part(counts: pd.DataFrame) -> Part:
     """Return the number of offers over time as a part."""
-    time, number = thinned(milliseconds(counts["time"]), numbers(counts["offers"]))
+    time, number = led_in(*thinned(milliseconds(counts["time"]), numbers(counts["offers"])))
     return Part(
         title="Offers seen",
         traces=[
@@ -148,4 +149,5 @@ def offers_part(counts: pd.DataFrame) -> Part:
         ],
         xaxis=dict(TIME_AXIS),
         yaxis={"title": {"text": "offers"}, "rangemode": "tozero"},
+        empty="" if number.any() else "No offers yet",
     )

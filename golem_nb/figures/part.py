@@ -32,19 +32,24 @@ class Part:
         Traces as JSON data, each with a ``name`` that is unique within the part.
     xaxis, yaxis
         Its axes.
+    empty
+        What is said in place of data, where there is none; an axis of nothing is only confusing.
     """
 
     title: str
     traces: list[dict[str, Any]]
     xaxis: dict[str, Any] = attrs.field(factory=dict)
     yaxis: dict[str, Any] = attrs.field(factory=dict)
+    empty: str = ""
 
 
 def alone(part: Part, *, dark: bool, height: int = 360) -> go.Figure:
     """Return a figure of one part."""
     figure = go.Figure(part.traces)
-    figure.update_xaxes(**part.xaxis)
-    figure.update_yaxes(**part.yaxis)
+    figure.update_xaxes(**part.xaxis, **_scale(part))
+    figure.update_yaxes(**part.yaxis, **_scale(part))
+    if part.empty:
+        figure.add_annotation(_words(part, 0.5, 0.5))
     return finish(
         figure, dark=dark, height=height, title={"text": part.title, "x": 0, "xref": "paper", "y": 0.98}
     )
@@ -65,8 +70,8 @@ def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> 
     layout: dict[str, Any] = {"annotations": []}
     for number, (name, part) in enumerate(parts.items(), 1):
         suffix = "" if number == 1 else str(number)
-        xaxis = {**part.xaxis, "anchor": f"y{suffix}"}
-        yaxis = {**part.yaxis, "anchor": f"x{suffix}"}
+        xaxis = {**part.xaxis, **_scale(part), "anchor": f"y{suffix}"}
+        yaxis = {**part.yaxis, **_scale(part), "anchor": f"x{suffix}"}
         if name in shown:
             row, column = divmod(shown.index(name), columns)
             # the last one of an odd number has the row to itself
@@ -75,6 +80,9 @@ def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> 
             top = 1 - row * (depth + gap)
             xaxis.update(domain=[left, 1.0 if last else left + width], visible=True)
             yaxis.update(domain=[max(top - depth, 0.0), top], visible=True)
+            if part.empty:
+                right = xaxis["domain"][1]
+                layout["annotations"].append(_words(part, (left + right) / 2, top - depth / 2))
             layout["annotations"].append(
                 {
                     "text": f"<b>{part.title}</b>",
@@ -96,3 +104,13 @@ def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> 
         layout[f"yaxis{suffix}"] = yaxis
     layout["height"] = 80 + 280 * rows
     return layout
+
+
+def _scale(part: Part) -> dict[str, Any]:
+    return {"showticklabels": not part.empty, "showgrid": not part.empty, "zeroline": not part.empty}
+
+
+def _words(part: Part, x: float, y: float) -> dict[str, Any]:
+    """Return the annotation that says that there is nothing."""
+    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "middle"}
+    return {**place, "text": part.empty, "showarrow": False, "opacity": 0.75}

@@ -65,6 +65,8 @@ def services_part(services: pd.DataFrame, now: datetime | None = None) -> Part:
                 "y": labels[rows],
                 "base": start[rows],
                 "x": np.maximum(end[rows] - start[rows], _LEAST),
+                # one instance alone is no reason for a bar as high as the figure
+                "width": min(0.8, 0.15 + 0.1 * len(order)),
                 "marker": {"color": colour, "pattern": {"shape": STATE_PATTERNS.get(state, "")}},
                 "customdata": np.array([names[rows], (end[rows] - start[rows]) / 1000], dtype=object).T,
                 "hovertemplate": "%{y} on %{customdata[0]}<br>"
@@ -77,4 +79,5 @@ def services_part(services: pd.DataFrame, now: datetime | None = None) -> Part:
         traces=traces,
         xaxis=dict(TIME_AXIS),
         yaxis={"type": "category", "autorange": "reversed"},
+        empty="" if traces else "No services yet",
     )

@@ -53,7 +53,7 @@ def escaped(value: object, limit: int = 40) -> str:
     text = str(value)
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return html.escape(shown, quote=False).replace("$", "\N{FULLWIDTH DOLLAR SIGN}")
+    return html.escape(shown, quote=False).replace("$", "&#36;")
 
 
 def texts(values: Iterable[object]) -> list[str]:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, STATE_COLOURS, STATE_PATTERNS
-from golem_nb.figures.times import milliseconds, numbers, thinned
+from golem_nb.figures.times import led_in, milliseconds, numbers, thinned
 
 __all__ = ["finished_counts", "task_states", "tasks_part", "throughput", "throughput_part"]
 
@@ -80,6 +80,7 @@ def tasks_part(counts: dict[str, int]) -> Part:
         traces=traces,
         xaxis={"rangemode": "tozero"},
         yaxis={"type": "category", "categoryarray": list(_STATES), "autorange": "reversed"},
+        empty="" if any(counts.values()) else "No tasks yet",
     )
 
 
@@ -93,6 +94,7 @@ def throughput_part(counts: pd.DataFrame) -> Part:
         rate = np.diff(sums) / np.diff(edges) * 1000
     else:
         middle, rate = thinned(time, np.zeros(len(time)))
+    middle, rate = led_in(middle, rate)
     return Part(
         title="Throughput",
         traces=[
@@ -110,4 +112,5 @@ def throughput_part(counts: pd.DataFrame) -> Part:
         ],
         xaxis=dict(TIME_AXIS),
         yaxis={"title": {"text": "tasks a second"}, "rangemode": "tozero"},
+        empty="" if finished.any() else "No task is done yet",
     )

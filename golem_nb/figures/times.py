@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["MOST_POINTS", "milliseconds", "numbers", "thinned"]
+__all__ = ["LEAST_SPAN", "MOST_POINTS", "led_in", "milliseconds", "numbers", "thinned"]
 
 #: A trace has no more points than that.
 MOST_POINTS = 1000
+
+#: What has gone on for less than that is shown with the time before, in milliseconds: an axis of a few of
+#: them says nothing to anybody.
+LEAST_SPAN = 10_000.0
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,6 +32,14 @@ def milliseconds(column: pd.Series[Any]) -> Floats:
 def numbers(column: pd.Series[Any]) -> Floats:
     """Return numbers as float64; NaN for missing ones."""
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def led_in(time: Floats, *columns: Floats) -> tuple[Floats, ...]:
+    """Return counts over time with the nothing that was before, where they cover less than `LEAST_SPAN`."""
+    if not len(time) or time[-1] - time[0] >= LEAST_SPAN:
+        return time, *columns
+    start = time[-1] - LEAST_SPAN
+    return np.concatenate([[start], time]), *(np.concatenate([[0.0], column]) for column in columns)
 
 
 def thinned(x: Floats, *columns: Floats, most: int = MOST_POINTS) -> tuple[Floats, ...]:

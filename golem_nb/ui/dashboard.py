@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 import ipywidgets
 import numpy as np
 import pandas as pd
@@ -110,10 +111,8 @@ class Dashboard(Panel):
         self._drawing = threading.Lock()
         self._parts = self._compute()
         self._sent = _slotted(self._parts)
-        parts = {
-            name: Part(part.title, self._sent[name], part.xaxis, part.yaxis)
-            for name, part in self._parts.items()
-        }
+        self._laid = placed(self._parts, self._show)
+        parts = {name: attrs.evolve(part, traces=self._sent[name]) for name, part in self._parts.items()}
         self.live = LiveFigure(assembled(parts, self._show))
         super().__init__(pump)
 
@@ -150,8 +149,9 @@ class Dashboard(Panel):
     def _choose(self, chosen: tuple[str, ...]) -> None:
         self._show = chosen
         wanted = [name in chosen for name in PARTS for _ in range(SLOTS[name])]
+        self._laid = placed(self._parts, chosen)
         with self.live.batch_update():
-            self.live.layout.update(placed(self._parts, chosen))
+            self.live.layout.update(self._laid)
             for trace, visible in zip(self.live.data, wanted, strict=True):
                 trace.visible = visible
 
@@ -241,6 +241,11 @@ class Dashboard(Panel):
                 )
             for name in self._show:
                 self._sent[name] = wanted[name]
+            # axes appear with the first data
+            laid = placed(self._parts, self._show)
+            if laid != self._laid:
+                self._laid = laid
+                self.live.update_layout(laid)
 
 
 def _frame(**columns: Any) -> pd.DataFrame:

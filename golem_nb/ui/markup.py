@@ -46,6 +46,8 @@ def box(title: str, *children: Child) -> Element:
         "color-scheme:light dark;font:13px/1.5 var(--jp-ui-font-family,system-ui,sans-serif)",
         e("div", "margin-bottom:8px;font-weight:600;font-size:14px", title),
         *children,
+        # a name between dollar signs is no formula; the first is for MathJax 3, the second for older ones
+        **{"class": "mathjax_ignore tex2jax_ignore"},
     )
 
 

@@ -16,11 +16,12 @@ logger = get_logger(__name__)
 #: Least time between two writes to the same panel, in seconds: the eye wants no more, the browser no less.
 INTERVAL = 0.25
 
-#: A round that takes longer than that, in seconds, makes the next ones come …
-SLOW_ROUND = 0.05
+#: After each round it rests so many times as long as the round has kept a processor busy: all panels together
+#: take no more than a tenth of one …
+REST = 9
 
-#: … that far apart, in seconds.
-SLOW_INTERVAL = 1.0
+#: … but it rests no longer than that, in seconds.
+LONGEST_REST = 1.0
 
 #: What changes by itself, such as costs, is looked at that often, in seconds.
 TICK = 1.0
@@ -126,11 +127,12 @@ class Pump:
                 with self._lock:
                     for entry in self._items.values():
                         entry.dirty = True
-            started = time.monotonic()
+            # of this thread: on a busy machine a round lasts longer, but costs no more
+            started = time.thread_time()
             wait = self._round()
-            took = time.monotonic() - started
+            rest = min(REST * (time.thread_time() - started), LONGEST_REST)
             # a shorter pause than the shortest interval would only find that nothing is due
-            self._closing.wait(min(wait, self._shortest()) if took < SLOW_ROUND else SLOW_INTERVAL)
+            self._closing.wait(max(min(wait, self._shortest()), rest))
 
     def _shortest(self) -> float:
         with self._lock:

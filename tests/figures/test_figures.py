@@ -95,6 +95,36 @@ def test_every_figure_of_nothing(recorder: Recorder) -> None:
         assert figure.to_json()
 
 
+def test_what_is_not_there_is_said_in_words(recorder: Recorder) -> None:
+    nothing = Recorder()
+    words = [
+        figures.price_distribution(nothing.offers()),
+        figures.service_states(nothing.services()),
+        figures.task_states(nothing.tasks()),
+    ]
+    assert [figure.layout.annotations[-1].text for figure in words] == [
+        "No offers yet",
+        "No services yet",
+        "No tasks yet",
+    ]
+    for figure in words:
+        assert figure.layout.xaxis.showticklabels is False
+    assert not figures.task_states(recorder.tasks()).layout.annotations
+
+
+def test_the_first_moments_have_a_time_before_them() -> None:
+    at = 1_772_366_400_000.0
+    counts = pd.DataFrame({"time": [at, at + 500], "offers": [3, 5]})
+    (trace,) = figures.offers_over_time(counts).data
+    assert list(trace.x) == [at - 9500, at, at + 500]
+    assert list(trace.y) == [0, 3, 5]
+    later = pd.DataFrame({"time": [at, at + 60_000], "offers": [3, 5]})
+    assert len(figures.offers_over_time(later).data[0].x) == 2
+    costs = pd.DataFrame({"time": [at], "provider": ["sun"], "cost": [0.5]})
+    (area,) = figures.cost_over_time(costs).data
+    assert list(area.y) == [0, 0.5]
+
+
 def test_what_a_provider_says_is_shown_as_it_is(recorder: Recorder) -> None:
     shown = escaped(HOSTILE, 200)
     assert "<" not in shown

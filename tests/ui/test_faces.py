@@ -44,7 +44,7 @@ def test_snapshots_are_well_formed_and_hold_nothing_that_runs(stage: ModuleType)
         root = ElementTree.fromstring(page)
         for node in root.iter():
             assert node.tag in {"div", "span", "table", "thead", "tbody", "tr", "th", "td", "pre", "b"}
-            assert set(node.attrib) <= {"style", "role", "aria-label", "scope"}
+            assert set(node.attrib) <= {"style", "role", "aria-label", "scope", "class"}
         assert "<img" not in page
         assert "&lt;img src=x" in page
 

@@ -66,7 +66,12 @@ def test_only_what_has_changed_is_sent(stage: ModuleType, monkeypatch: pytest.Mo
     assert sent == []
     desk.take(rush.proposal(1))
     dashboard.flush()
-    assert sent == [[0]]
+    # its points, and the axes that nothing has needed before
+    assert sent == [[0], []]
+    assert dashboard.live.layout.xaxis.showticklabels is True
+    desk.take(rush.proposal(2))
+    dashboard.flush()
+    assert sent == [[0], [], [0]]
 
 
 def test_a_choice_hides_the_rest(stage: ModuleType) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -122,19 +123,43 @@ def test_an_error_of_one_does_not_stop_the_others(pump: Pump) -> None:
     until(lambda: len(good.flushes) > 1)
 
 
-def test_slow_rounds_make_it_slower(pump: Pump) -> None:
-    class Slow(Gauge):
+def test_costly_rounds_come_less_often(pump: Pump) -> None:
+    class Costly(Gauge):
+        spent = 0.0
+
         def flush(self) -> bool:
-            time.sleep(0.08)
+            started = time.thread_time()
+            while time.thread_time() - started < 0.06:
+                pass
+            self.spent += time.thread_time() - started
             return super().flush()
 
-    slow = Slow()
-    pump.add(slow)
-    end = time.monotonic() + 1.5
-    while time.monotonic() < end:
+    costly = Costly()
+    pump.add(costly)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 2.5:
         pump.mark()
         time.sleep(0.001)
-    assert len(slow.flushes) <= 3
+    # about a tenth of a processor, with a round that has just begun
+    assert costly.spent <= 0.1 * (time.monotonic() - begin) + 0.08
+    assert len(costly.flushes) >= 2
+
+
+def test_a_busy_machine_makes_it_no_slower(pump: Pump) -> None:
+    class Waiting(Gauge):
+        def flush(self) -> bool:
+            time.sleep(0.06)
+            return super().flush()
+
+    waiting = Waiting()
+    pump.add(waiting)
+    begin = time.monotonic()
+    while len(waiting.flushes) < 4:
+        pump.mark()
+        time.sleep(0.001)
+        assert time.monotonic() - begin < 10
+    gaps = [after - before for before, after in itertools.pairwise(waiting.flushes)]
+    assert min(gaps) < 0.7, "it rests for what it costs, not for how long it lasts"
 
 
 def test_removed_and_closed_it_writes_no_more(pump: Pump) -> None:
