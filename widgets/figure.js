@@ -1,5 +1,6 @@
 // A plotly figure whose runtime is shared: five megabytes of JavaScript once a page instead of once a figure.
 
+import { reconnect } from "./delivery.js";
 import { plotly } from "./plotly.js";
 
 /** @import { Context } from "./types.d.ts" */
@@ -16,6 +17,26 @@ const UPDATES = [
   "removeLayoutProps",
   "removeTraceProps",
 ].map((name) => `_py2js_${name}`);
+
+/** A kernel that does not answer for so long may not be heard; in milliseconds. */
+const DOUBT = 6000;
+
+/**
+ * See that the figure hears of its changes.
+ * @param {Context} context
+ * @returns {() => void} Stops it.
+ */
+function look({ model }) {
+  let heard = false;
+  model.on("msg:custom", () => {
+    heard = true;
+  });
+  model.send({ kind: "ping" });
+  const timer = setTimeout(async () => {
+    if (!heard && (await reconnect(model))) model.send({ kind: "hello" });
+  }, DOUBT);
+  return () => clearTimeout(timer);
+}
 
 /**
  * A model that does not tell the kernel what it has just been told: after every change plotly would send back all
@@ -89,7 +110,9 @@ export default () => {
       // drawn before it has a place in the page: it learns its width when it gets one
       const seen = new ResizeObserver(() => globalThis.dispatchEvent(new Event("resize")));
       seen.observe(context.el);
+      const leave = look(context);
       return () => {
+        leave();
         seen.disconnect();
         cleanup?.();
       };

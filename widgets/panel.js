@@ -185,6 +185,7 @@ export function panel({ model, el }, name, build) {
     // a theme may be there before its style sheet is
     theme();
     life();
+    store.check();
     parts.tick?.();
   }, 1000);
   // JupyterLab knows at once when a kernel ends, and a restarted one knows nothing of this panel

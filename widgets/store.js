@@ -1,9 +1,14 @@
 // The state of a panel in the browser: the kernel sends what has changed, and the model keeps it for all views.
 
+import { reconnect } from "./delivery.js";
+
 /** @import { Message, Model, Patch, State } from "./types.d.ts" */
 
 /** Without a sign of life from the kernel for so long, a panel says so; in milliseconds. */
 export const SILENCE = 16_000;
+
+/** After so long without one it looks whether the messages get lost on their way; in milliseconds. */
+const DOUBT = 8000;
 
 /**
  * The state after a change; neither of the two is touched.
@@ -27,6 +32,7 @@ export function patched(state, patch) {
  * @property {() => State} state
  * @property {() => number} now The kernel's clock, in milliseconds since 1970.
  * @property {() => boolean} silent Whether nothing was heard of the kernel for long.
+ * @property {() => void} check Do something about it, if nothing was heard for long.
  * @property {(message: Message, buffers?: ArrayBufferView[]) => void} send
  * @property {(listener: (message: Message | null, buffers: DataView[]) => void) => () => void} listen
  */
@@ -48,11 +54,17 @@ export function storeOf(model) {
   let heard = Date.now();
   let ahead = (model.get("state")?.now ?? Date.now()) - Date.now();
   let asked = 0;
+  let doubted = false;
   /** @type {Store} */
   const store = {
     state: () => model.get("state"),
     now: () => Date.now() + ahead,
     silent: () => Date.now() - heard > SILENCE,
+    check() {
+      if (doubted || Date.now() - heard < DOUBT) return;
+      doubted = true;
+      reconnect(model).then((done) => done && store.send({ kind: "hello" }), () => {});
+    },
     send: (message, buffers) => model.send(message, undefined, buffers),
     listen(listener) {
       listeners.add(listener);
@@ -61,6 +73,7 @@ export function storeOf(model) {
   };
   model.on("msg:custom", (/** @type {Message} */ message, /** @type {DataView[]} */ buffers = []) => {
     heard = Date.now();
+    doubted = false;
     if (message.now) ahead = message.now - heard;
     if (message.kind === "patch") {
       if (message.base === store.state().version) {

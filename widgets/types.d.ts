@@ -12,7 +12,7 @@ export interface Model {
   on(event: string, callback: (...values: any[]) => void): void;
   off(event?: string | null, callback?: ((...values: any[]) => void) | null): void;
   /** JupyterLab's manager of widgets, where it is one. */
-  widget_manager?: { kernel?: { statusChanged?: Signal; isDisposed?: boolean } };
+  widget_manager?: { kernel?: { statusChanged?: Signal; isDisposed?: boolean }; get_model?: (id: string) => Promise<any> };
   send(content: unknown, callbacks?: unknown, buffers?: (ArrayBuffer | ArrayBufferView)[]): void;
 }
 

@@ -21,7 +21,7 @@ from golem_nb.figures.services import services_part
 from golem_nb.figures.tasks import tasks_part, throughput_part
 from golem_nb.ui import assets
 from golem_nb.ui.faces import dashboard_html, dashboard_text
-from golem_nb.ui.live_figure import LiveFigure
+from golem_nb.ui.live_figure import LiveFigure, flat
 from golem_nb.ui.panel import Panel
 from golem_nb.ui.pump import Pump
 from golem_nb.ui.series import Series
@@ -235,7 +235,7 @@ class Dashboard(Panel):
             if changed:
                 self.live.change(
                     {
-                        number: _flat({key: trace[key] for key in keys if key in trace})
+                        number: flat({key: trace[key] for key in keys if key in trace})
                         for number, trace in changed.items()
                     }
                 )
@@ -263,17 +263,6 @@ def _slotted(parts: Mapping[str, Part]) -> dict[str, list[dict[str, Any]]]:
         slots = [*areas, *({**_EMPTY, "type": kind} for _ in range(fill)), *lines]
         found[name] = [{"showlegend": True, **slot} for slot in slots[: SLOTS[name]]]
     return found
-
-
-def _flat(trace: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the properties of a trace by their paths, which is how they can be changed."""
-    flat: dict[str, Any] = {}
-    for key, value in trace.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{path}{key}.")
-        elif path + key != "type":
-            flat[path + key] = value
-    return flat
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:

@@ -15,8 +15,9 @@ import plotly.graph_objects as go
 import traitlets
 
 from golem_nb.ui import assets
+from golem_nb.ui.addressed import Addressed
 
-__all__ = ["LiveFigure"]
+__all__ = ["LiveFigure", "flat"]
 
 
 class _Runtime(anywidget.AnyWidget):
@@ -46,7 +47,7 @@ def _runtime() -> _Runtime | None:
     return None if _SOURCE is None else _Runtime(source=_SOURCE)
 
 
-class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no types
+class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly publishes no types
     """A `plotly.graph_objects.FigureWidget` that shares plotly's code with all others of its kernel.
 
     It fills the width that it is given, follows the theme of the page, and a page that is loaded again shows
@@ -56,11 +57,20 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no 
     if _SOURCE is not None:
         _esm = assets.script("figure.js")
     _css = assets.read("figure.css")
+    _made = False
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         _runtime()
         super().__init__(*arguments, **keywords)
         self._config = {"responsive": True, "displaylogo": False}
+        self.on_msg(self._on_message)
+        self._made = True
+        self.open()
+
+    def open(self) -> None:
+        """Open the way to the browser, but not before the figure is complete: it goes out in one piece."""
+        if self._made:
+            super().open()
 
     def change(self, traces: Mapping[int, Mapping[str, Any]]) -> None:
         """Change several traces at once, in one message and so one drawing, without plotly's validation.
@@ -80,6 +90,23 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no 
             relayout_data={},
             trace_indexes=list(traces),
         )
+
+    def _on_message(self, _: Any, message: Any, __: Any) -> None:
+        """Answer the browser's half, which wants to know whether it hears of changes."""
+        kind = message.get("kind") if isinstance(message, dict) else None
+        if kind == "ping":
+            self.send({"kind": "pong"})
+        elif kind == "hello":
+            # what it has missed
+            traces = [flat(trace) for trace in self._data]
+            self._send_update_msg(
+                restyle_data={
+                    name: [trace.get(name) for trace in traces]
+                    for name in dict.fromkeys(name for trace in traces for name in trace)
+                },
+                relayout_data=flat(self._layout),
+                trace_indexes=list(range(len(traces))),
+            )
 
     def _send_update_msg(
         self, restyle_data: Any, relayout_data: Any, trace_indexes: Any = None, source_view_id: Any = None
@@ -108,6 +135,17 @@ class LiveFigure(go.FigureWidget):  # type: ignore[misc]  # plotly publishes no 
             self._trait_values["_widget_data"] = copy.deepcopy(self._data)
             self._trait_values["_widget_layout"] = copy.deepcopy(self._layout)
         return super().get_state(key, drop_defaults)
+
+
+def flat(properties: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return properties by their paths, which is how they can be changed; the type of a trace cannot."""
+    found: dict[str, Any] = {}
+    for key, value in properties.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{path}{key}.")
+        elif path + key != "type":
+            found[path + key] = value
+    return found
 
 
 def _put(trace: dict[str, Any], path: str, value: Any) -> None:

@@ -15,6 +15,7 @@ import traitlets
 
 from golem_nb.log import get_logger
 from golem_nb.ui import commands
+from golem_nb.ui.addressed import Addressed
 from golem_nb.ui.pump import INTERVAL, Pump
 from golem_nb.ui.text import clean
 
@@ -67,7 +68,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
     return {name: part for name, part in patch.items() if part} or None
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(Addressed, anywidget.AnyWidget):
     """Base of the panels.
 
     A subclass says what its state is (`describe`), what may be pressed (`actions`) and how it looks where

@@ -281,6 +281,21 @@ class Notebook:
             index,
         )
 
+    def add(self, *cells: str) -> None:
+        """Append cells, and run them."""
+        self.page.evaluate(
+            """async cells => {
+                 const { content } = window.jupyterapp.shell.currentWidget;
+                 for (const source of cells) {
+                   const model = content.model.sharedModel;
+                   model.insertCell(model.cells.length, { cell_type: "code", source });
+                   content.activeCellIndex = content.widgets.length - 1;
+                   await window.jupyterapp.commands.execute("notebook:run-cell");
+                 }
+               }""",
+            list(cells),
+        )
+
     def outputs(self) -> list[list[dict[str, Any]]]:
         """The outputs of all code cells, as they would be saved."""
         found: list[list[dict[str, Any]]] = self.page.evaluate(

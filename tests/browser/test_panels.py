@@ -319,6 +319,35 @@ def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
     expect(plot.locator(".bartext", has_text="33").first).to_be_visible()
 
 
+#: A page in which every module is late for anywidget.
+LATE = """() => {
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (time) => {
+    if (time !== 2000) return timeout(time);
+    const controller = new AbortController();
+    setTimeout(() => controller.abort());
+    return controller.signal;
+  };
+}"""
+
+
+def test_on_a_machine_that_is_too_busy_panels_are_late_but_live(notebook: Open) -> None:
+    book = notebook([START + "; lanes()"])
+    book.page.evaluate(LATE)
+    book.add("desk.progress(job)", LIVE)
+    expect(panel(book, "progress")).to_contain_text("32 of 50 items done")
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot.locator(".bartext", has_text="3").first).to_be_visible()
+    # none of that has reached the page as it was sent
+    book.ask("(job.change(done=40), [emit(rush.turn()) for _ in range(4)])")
+    expect(panel(book, "progress")).to_contain_text("40 of 50 items done", timeout=30_000)
+    expect(plot.locator(".bartext", has_text="15").first).to_be_visible(timeout=30_000)
+    book.ask("(job.change(done=41), emit(rush.turn()))")
+    expect(panel(book, "progress")).to_contain_text("41 of 50 items done")
+    expect(plot.locator(".bartext", has_text="18").first).to_be_visible()
+    assert any("Failed to initialize model" in text for text in book.browser.errors)
+
+
 HOSTILE_CELLS = [
     START + "; lanes(); trails()",
     "desk.card()",
