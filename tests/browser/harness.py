@@ -104,9 +104,8 @@ def jupyter(
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
         **(environment or {}),
     }
+    name = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[app]
     command = [
-        sys.executable,
-        "-m",
         "jupyter",
         app,
         "--allow-root",
@@ -116,30 +115,40 @@ def jupyter(
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.root_dir={root}",
-        f"--LabApp.user_settings_dir={state / 'settings'}",
-        f"--LabApp.workspaces_dir={state / 'workspaces'}",
-        "--LabApp.expose_app_in_browser=True",
+        f"--{name}.user_settings_dir={state / 'settings'}",
+        f"--{name}.workspaces_dir={state / 'workspaces'}",
+        f"--{name}.expose_app_in_browser=True",
         "--LabApp.extension_manager=readonly",
         "--MappingKernelManager.default_kernel_name=python3",
     ]
-    log = state / "server.log"
+    url = f"http://127.0.0.1:{port}"
+    with served(command, f"{url}/api/status?token={TOKEN}", state / "server.log", env):
+        yield url
+
+
+@contextlib.contextmanager
+def served(command: Sequence[str], ready: str, log: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """A Python module that is a server, from when the address `ready` answers."""
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "-m", *command],
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-    url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen(f"{url}/api/status?token={TOKEN}", timeout=2) as answer:
+                with urllib.request.urlopen(ready, timeout=2) as answer:
                     answer.read()
                 break
             except OSError:
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-4000:]}") from None
+                    raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()[-4000:]}") from None
                 time.sleep(0.1)
-        yield url
+        yield
     finally:
         server.send_signal(signal.SIGTERM)
         try:
@@ -203,10 +212,10 @@ def browser(profile: Path, *, width: int = 1200, height: int = 1000) -> Iterator
 class Notebook:
     """One notebook in JupyterLab, and the few gestures that tests need."""
 
-    def __init__(self, browser: Browser, url: str, folder: Path) -> None:
+    def __init__(self, browser: Browser, url: str, folder: Path, path: str = "lab/tree") -> None:
         self.browser = browser
         self.page = browser.page
-        self._url = url
+        self._url = f"{url}/{path}"
         self._folder = folder
         self._name = ""
 
@@ -221,7 +230,7 @@ class Notebook:
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         nbformat.write(notebook, self._folder / name)
         self._name = name
-        self.page.goto(f"{self._url}/lab/tree/{name}?reset&token={TOKEN}")
+        self.page.goto(f"{self._url}/{name}?reset&token={TOKEN}")
         self.settle()
         return self
 
