@@ -19,7 +19,8 @@ from golem_nb.contrib.service.tunnel import TunnelClosedError
 from golem_nb.log import get_logger
 
 if TYPE_CHECKING:
-    from golem_nb.contrib.service.upstream import Head, Upstream, UpstreamPool
+    from golem_nb.contrib.service.pool import UpstreamPool
+    from golem_nb.contrib.service.upstream import Head, Upstream
 
 __all__ = ["ALTERNATIVES", "Alternatives", "Exchange"]
 
@@ -40,6 +41,9 @@ LIVENESS_LIMIT = 0.35
 
 #: It is asked again that often, in seconds. So is the instance of a stream in which nothing comes.
 LIVENESS_INTERVAL = 5.0
+
+#: A node that has much to do for others is asked later whether it has forgotten this request, in seconds.
+ASK_AFTER = 1.5
 
 #: A server that has not taken all of a request has so long to have said why, in seconds.
 LAST_ANSWER = 0.5
@@ -216,12 +220,15 @@ class Exchange:
             if left <= 0:
                 raise UpstreamError(504, f"No answer from the {self._name} in {self._timeout:g} s", sent=True)
             await asyncio.wait({heading}, timeout=min(patience, left))
-            if not heading.done():
+            if heading.done():
+                break
+            patience = LIVENESS_AFTER
+            if not self._pool.is_talking or self._timeout - left > ASK_AFTER:
                 await self._check_alive(heading)
                 sent = sending is None or sending.done()
                 if sent and not heading.done() and not self._upgrade:
                     await upstream.ask_whether_open()
-            patience = LIVENESS_INTERVAL
+                patience = LIVENESS_INTERVAL
         return heading.result()
 
     async def _check_alive(self, heading: asyncio.Task[Head]) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Alternatives, Exchange
-from golem_nb.contrib.service.upstream import UpstreamPool
+from golem_nb.contrib.service.pool import UpstreamPool
 from golem_nb.log import get_logger
 from golem_nb.services import Service, ServiceState
 
@@ -148,6 +148,11 @@ class LocalHttpProxy:
     max_request_size
         Maximum client request size in bytes, 128 MiB by default.
 
+    Raises
+    ------
+    ValueError
+        The port is none.
+
     Attributes
     ----------
     address
@@ -172,6 +177,8 @@ class LocalHttpProxy:
         port: int,
         max_request_size: int = DEFAULT_MAX_REQUEST_SIZE,
     ) -> None:
+        if type(port) is not int or not 0 <= port <= 65535:
+            raise ValueError(f"port must be an int from 0 (any that is free) to 65535, not {port!r}")
         self.address = "127.0.0.1"
         self.hosts: set[str] = set()
         self._cluster: Cluster[Any] = cluster
@@ -294,8 +301,11 @@ class LocalHttpProxy:
                 return response
 
     def _nobody(self) -> web.Response:
-        states = ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
-        return _refusal(503, f"No service instances available. ({states})")
+        if self._cluster.network is None:
+            why = "their cluster has no network: give `network=` to `run_service`"
+        else:
+            why = ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
+        return _refusal(503, f"No service instances available. ({why})")
 
     def _leave_out(self, instance: HttpProxyService, error: UpstreamError) -> None:
         """Take an instance out of the turn for some time, and those that have probably been lost with it."""

@@ -29,7 +29,7 @@ from golem_nb.rest.errors import ApiError, BadRequestError
 if TYPE_CHECKING:
     from golem_nb.network import Network, Node
 
-__all__ = ["Gate", "is_busy", "round_trip"]
+__all__ = ["Gate", "heard_within", "is_busy", "round_trip"]
 
 #: Nobody listens on this port of a node: "TCP Port Service Multiplexer", which is not in use any more.
 CLOSED_PORT = 1
@@ -68,6 +68,7 @@ class _Traffic:
     """What is known of the traffic in one network."""
 
     best: dict[str, float] = attrs.field(factory=dict)
+    heard: dict[str, float] = attrs.field(factory=dict)
     silent: set[str] = attrs.field(factory=set)
     busy_until: float = 0.0
 
@@ -100,9 +101,20 @@ async def round_trip(node: Node, limit: float) -> float | None:
     except (ApiError, TimeoutError):
         return None
     took = loop.time() - start
+    _heard(node)
     best = _of(node.network).best
     best[node.ip] = min(best.get(node.ip, took), took)
     return took
+
+
+def _heard(node: Node) -> None:
+    _of(node.network).heard[node.ip] = asyncio.get_running_loop().time()
+
+
+def heard_within(node: Node, seconds: float) -> bool:
+    """Whether anything has come from a node in the last `seconds`."""
+    last = _of(node.network).heard.get(node.ip)
+    return last is not None and asyncio.get_running_loop().time() - last <= seconds
 
 
 def is_busy(network: Network) -> bool:
@@ -133,6 +145,7 @@ class Gate:
 
     def received(self) -> None:
         """Note that something has come back."""
+        _heard(self._node)
         if self._under_way <= SMALL:
             self._under_way = 0
 

@@ -189,8 +189,13 @@ class SocketProxy:
         ------
         IndexError
             There are fewer local ports than instances have ports.
+        AttributeError
+            The service does not say which ports it has.
         """
         for service in cluster.instances:
+            if not hasattr(service, "remote_ports"):
+                name = type(service).__name__
+                raise AttributeError(f"{name} has no `remote_ports`: set `{name}.remote_ports = [PORT, ...]`")
             for port in service.remote_ports:
                 await self.run_server(service, port)
 

@@ -9,27 +9,16 @@ from typing import TYPE_CHECKING
 import h11
 
 from golem_nb.contrib.service.chunk import chunks
-from golem_nb.contrib.service.errors import UpstreamError
-from golem_nb.contrib.service.pacing import round_trip
-from golem_nb.contrib.service.tunnel import MESSAGE, Tunnel, TunnelClosedError
-from golem_nb.rest.errors import ApiError, RequestTimeoutError
+from golem_nb.contrib.service.tunnel import MESSAGE, TunnelClosedError
 
 if TYPE_CHECKING:
     from golem_nb.contrib.service.headers import RawHeaders
-    from golem_nb.network import Node
+    from golem_nb.contrib.service.tunnel import Tunnel
 
-__all__ = ["Head", "Upstream", "UpstreamPool"]
+__all__ = ["Head", "Upstream"]
 
 #: The head of a response is not larger than this, bytes.
 MAX_HEAD = 64 * 1024
-
-#: Servers close idle connections after five seconds and more, and the daemon does not tell; ours are given up
-#: before that, in seconds.
-IDLE_LIMIT = 4.0
-
-#: What must not be sent twice goes over a connection that was used so recently, or over a new one, in
-#: seconds.
-FRESH = 0.5
 
 #: A request waits so long for more of its body before it is sent in two messages, in seconds.
 GATHER = 0.003
@@ -40,9 +29,6 @@ SILENCE = 1.0
 
 #: Nobody waits longer for a server to be told of the end, in seconds.
 LAST_WORDS_LIMIT = 2.0
-
-#: How long a node has to show that it refuses connections to a closed port, in seconds.
-PROBE_LIMIT = 5.0
 
 Head = h11.Response | h11.InformationalResponse
 
@@ -235,122 +221,3 @@ class Upstream:
             except TunnelClosedError:
                 return b""
             return await self.tunnel.receive()
-
-
-class UpstreamPool:
-    """The connections to one node.
-
-    Parameters
-    ----------
-    node
-        The node.
-    port
-        TCP port of the server there.
-    """
-
-    def __init__(self, node: Node, port: int) -> None:
-        self.node = node
-        self._port = port
-        self._idle: list[tuple[Upstream, asyncio.TimerHandle]] = []
-        #: Whether there was ever a connection: the first one to a node can take a second, since the daemon
-        #: asks for the address of one node a second.
-        self.ready = False
-        #: Whether the node was seen to refuse a connection to a closed port, as most do.
-        self._refuses = False
-        self._probing: asyncio.Task[float | None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
-
-    async def acquire(self, *, repeatable: bool, timeout: float) -> Upstream:
-        """Return a connection that nobody uses.
-
-        Parameters
-        ----------
-        repeatable
-            Whether the request may be sent again if the server has just closed the connection.
-        timeout
-            Seconds that a new connection may take.
-
-        Raises
-        ------
-        UpstreamError
-            There is no connection to be had.
-        """
-        now = asyncio.get_running_loop().time()
-        while self._idle:
-            upstream, timer = self._idle.pop()
-            timer.cancel()
-            if upstream.reusable and (repeatable or now - upstream.idle_since < FRESH):
-                return upstream
-            self.discard(upstream)
-        where = f"port {self._port} of {self.node.ip}"
-        try:
-            upstream = Upstream(await Tunnel.open(self.node, self._port, timeout))
-        except TimeoutError as error:
-            raise UpstreamError(
-                504, f"No connection to {where} in {timeout:g} s", sent=False, lost=True
-            ) from error
-        except ApiError as error:
-            raise UpstreamError(
-                502,
-                f"No connection to {where}: {error.message}",
-                sent=False,
-                lost=isinstance(error, RequestTimeoutError),
-            ) from error
-        self.ready = True
-        if self._probing is None:
-            self._probing = asyncio.create_task(self._probe(PROBE_LIMIT), name="first probe")
-        return upstream
-
-    async def is_alive(self, limit: float) -> bool:
-        """Whether the node can be reached within `limit` seconds."""
-        if self._refuses:
-            return await self._probe(limit) is not None
-        # it may be one that keeps silent; it is there if the server accepts a connection
-        probing = asyncio.create_task(self._probe(limit), name="probe")
-        try:
-            upstream = Upstream(await Tunnel.open(self.node, self._port, limit))
-        except (ApiError, TimeoutError):
-            return await probing is not None
-        else:
-            self.release(upstream)
-            return True
-        finally:
-            probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
-
-    async def _probe(self, limit: float) -> float | None:
-        took = await round_trip(self.node, limit)
-        self._refuses = self._refuses or took is not None
-        return took
-
-    def release(self, upstream: Upstream) -> None:
-        """Give a connection back after a complete exchange."""
-        upstream.finish()
-        if upstream.reusable:
-            timer = asyncio.get_running_loop().call_later(IDLE_LIMIT, self._expire)
-            self._idle.append((upstream, timer))
-        else:
-            self.discard(upstream)
-
-    def discard(self, upstream: Upstream) -> None:
-        """Close a connection in the background."""
-        task = asyncio.create_task(upstream.close(), name="close upstream")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    def _expire(self) -> None:
-        """Close the connection that has been idle for longest."""
-        if self._idle:
-            upstream, timer = self._idle.pop(0)
-            timer.cancel()
-            self.discard(upstream)
-
-    async def close(self) -> None:
-        """Close all connections that nobody uses."""
-        while self._idle:
-            self._expire()
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
-        if self._closing:
-            await asyncio.wait(set(self._closing))

@@ -75,6 +75,19 @@ async def test_requests_go_to_the_running_instances_in_turn(web: Web, client: ai
     assert set(seen.values()) == {25}
 
 
+@pytest.mark.contract("X01")
+async def test_many_requests_at_once_share_the_connections(web: Web) -> None:
+    """The daemon cannot open as many at once; all are answered all the same."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+
+        async def get() -> int:
+            async with client.get(f"{web.base}/name") as response:
+                await response.read()
+                return response.status
+
+        assert Counter(await asyncio.gather(*(get() for _ in range(200)))) == {200: 200}
+
+
 @pytest.mark.contract("X01", "X02")
 async def test_what_servers_answer_with(web: Web, client: aiohttp.ClientSession) -> None:
     async def get(path: str, **options: object) -> tuple[int, str]:
@@ -337,6 +350,20 @@ async def test_nobody_is_there(golem: Golem, client: aiohttp.ClientSession) -> N
     await proxy.stop()
     with pytest.raises(aiohttp.ClientConnectorError):
         await client.get(f"http://127.0.0.1:{proxy.port}/")
+
+
+@pytest.mark.contract("X01")
+async def test_nobody_can_be_reached_without_a_network(golem: Golem, client: aiohttp.ClientSession) -> None:
+    cluster = await golem.run_service(WebService, 0)
+    proxy = LocalHttpProxy(cluster, 0)
+    await proxy.run()
+    async with client.get(proxy.url) as response:
+        assert response.status == 503
+        assert "give `network=` to `run_service`" in await response.text()
+    await proxy.stop()
+    for port in (-1, 65536, "80", None):
+        with pytest.raises(ValueError, match="port must be an int from 0"):
+            LocalHttpProxy(cluster, port)  # type: ignore[arg-type]
 
 
 @pytest.mark.contract("X01")

@@ -118,6 +118,10 @@ async def test_ports_are_used_in_order(golem: Golem) -> None:
         with pytest.raises(OSError, match=f"Port {ports[0]} of 127.0.0.1 is in use") as caught:
             await SocketProxy(ports).run(cluster)
         assert caught.value.errno == errno.EADDRINUSE
+    del cluster.instances[1].remote_ports
+    with pytest.raises(AttributeError, match=r"EchoService has no `remote_ports`: set"):
+        await SocketProxy([0, 0]).run(cluster)
+    cluster.instances[1].remote_ports = [7000]
     proxy = SocketProxy(ports)
     await proxy.run(cluster)
     assert [proxy.get_server(service, 7000).local_port for service in cluster.instances] == ports
