@@ -150,10 +150,11 @@ function render(context) {
         frame.ask(question, yes, () => act(action));
       const message = h("input", { type: "text", "aria-label": "Message", maxlength: "10000" });
       const send = entry(message, "Send message", () => {
+        if (!message.value) return;
         act("send_message", { text: message.value });
         message.value = "";
       });
-      const page = h("a", { target: "_blank", rel: "noopener noreferrer", hidden: true }, "Open its page");
+      const page = h("a", { target: "_blank", rel: "noopener noreferrer", hidden: true }, "Open the proxied page");
       const output = h("pre", { tabindex: "0", "aria-label": "End of the output" });
       const more = h("tr", { class: "gnb-more", hidden: true }, h("td", { colspan: "4" }, send, page, output));
       const details = button("More", () => {
@@ -193,6 +194,11 @@ function render(context) {
       for (const [id, row] of Object.entries(state.instances)) {
         const cell = known.get(id)?.line.children[0].children[1];
         if (cell) write(cell, row.since == null ? "" : `for ${duration(Math.max(0, now - row.since) / 1000)}`);
+        const place = known.get(id)?.line.children[1].children[1];
+        if (place) {
+          const up = row.started != null && !["terminated", "unresponsive"].includes(row.state);
+          write(place, [row.address, up && `up ${duration(Math.max(0, now - row.started) / 1000)}`].filter(Boolean).join(" · "));
+        }
       }
       const all = Object.entries(state.timeline).filter(([, states]) => states.length);
       history.hidden = !all.length;
@@ -273,10 +279,9 @@ function render(context) {
             put(mark, "data-shape", shape);
             put(mark, "data-tone", tone);
             write(mark, row.state);
-            const [who, address, said] = cells[1].children;
+            const [who, , said] = cells[1].children;
             write(who, row.provider ?? "no provider yet");
             put(who, "title", row.provider);
-            write(address, row.address ?? "");
             write(said, row.error ?? row.message ?? "");
             put(said, "data-tone", row.error ? "bad" : null);
             write(cells[2], amount(row.hour));

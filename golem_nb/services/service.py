@@ -90,6 +90,8 @@ class Service:
         self._state = ServiceState()
         self._inbox: asyncio.Queue[ServiceSignal] = asyncio.Queue()
         self._outbox: asyncio.Queue[ServiceSignal] = asyncio.Queue()
+        #: What it has said last, also after somebody has received it.
+        self._said: ServiceSignal | None = None
         self._cluster: Cluster[Any] | None = None
         self._activity: Activity | None = None
         self._node: Node | None = None
@@ -189,11 +191,13 @@ class Service:
 
     async def _respond(self, message: Any, response_to: ServiceSignal | None = None) -> None:
         """Send a message to whoever waits for one of this instance; for its handlers."""
-        await self._outbox.put(ServiceSignal(message, response_to))
+        self._said = ServiceSignal(message, response_to)
+        await self._outbox.put(self._said)
 
     def _respond_nowait(self, message: Any, response_to: ServiceSignal | None = None) -> None:
         """Send a message to whoever waits for one of this instance, without blocking; for its handlers."""
-        self._outbox.put_nowait(ServiceSignal(message, response_to))
+        self._said = ServiceSignal(message, response_to)
+        self._outbox.put_nowait(self._said)
 
     @staticmethod
     async def get_payload() -> Payload | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from golem_nb.session.core import Core
     from golem_nb.session.networks import SessionNetwork
     from golem_nb.ui.panel import Panel
+    from golem_nb.ui.terminal import Terminal
 
 __all__ = ["ClusterHandle"]
 
@@ -158,15 +159,19 @@ class ClusterHandle(Handle[Any, list[Any]]):
         if instance._context:
             price = LinearPrice.agreed(instance._ctx._agreement.details.offer_props)
         error = instance.exc_info[1]
+        state = instance.state.value
+        sites = [proxy.url for proxy in self._proxies if not proxy.stopped]
         return InstanceFacts(
             id=instance.id,
-            state=instance.state.value,
+            state=state,
             provider=instance.provider_name,
             provider_id=instance.provider_id,
             address=None if instance.network_node is None else instance.network_node.ip,
             since=history.since,
             started=history.started,
             per_hour=None if price is None else hourly(price),
+            message=None if instance._said is None else str(instance._said.message)[:1000],
+            url=sites[-1] if sites and state == "running" else None,
             error=None if error is None else f"{type(error).__name__}: {error}",
         )
 
@@ -238,6 +243,34 @@ class ClusterHandle(Handle[Any, list[Any]]):
         """
         signal = self._core.portal.wait(self._find(instance_id).receive_message(), timeout)
         return signal.message
+
+    def terminal(self, instance_id: str | None = None) -> Terminal:
+        """Open a terminal on an instance, to be shown in a cell.
+
+        With a network it is a shell; without one each line is run as a command.
+
+        Parameters
+        ----------
+        instance_id
+            Which one; the first one that runs if None.
+
+        Raises
+        ------
+        KeyError
+            There is no such instance.
+        SessionError
+            None is running.
+
+        Examples
+        --------
+        >>> cluster.terminal()
+        """
+        if instance_id is None:
+            running = [instance for instance in self.instances if instance.state.value == "running"]
+            if not running:
+                raise SessionError(f"No instance of {self._name} is running: cluster.wait() waits for them")
+            instance_id = running[0].id
+        return self._core.desk.terminal(self, instance_id)
 
     def proxy(self, port: int = 0) -> ClusterProxy:
         """Open a port on this machine whose HTTP requests the running instances answer in turn.

@@ -35,6 +35,11 @@ class ClusterProxy:
         return self._proxy.url
 
     @property
+    def stopped(self) -> bool:
+        """Whether it answers no more."""
+        return self._stopped
+
+    @property
     def port(self) -> int:
         """The port that it listens on."""
         return self._proxy.port

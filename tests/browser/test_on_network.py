@@ -159,11 +159,9 @@ def test_a_terminal_over_the_vpn_and_one_without(notebook: Open) -> None:
 network = session.create_network("192.168.7.0/24")
 inside, outside = session.cluster(Web, network=network), session.cluster(Web)
 assert inside.wait(60) and outside.wait(60)
-desk = session._core.desk
-shell = desk.terminal(inside, inside.instances[0].id)
-shell
+inside.terminal()
 """,
-            "lines = desk.terminal(outside, outside.instances[0].id)\nlines",
+            "outside.terminal(outside.instances[0].id)",
         ]
     )
     area = book.cell(1).get_by_role("textbox", name="Terminal.")

@@ -260,7 +260,7 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
     message.fill("hello <b>")
     message.press("Enter")
     book.wait_for("cluster.pressed[-1]", "('send', '00000000-aaaa', 'hello <b>')")
-    link = control.get_by_role("link", name="Open its page").first
+    link = control.get_by_role("link", name="Open the proxied page").first
     expect(link).to_have_attribute("href", "http://127.0.0.1:8080/")
     lanes = control.locator(".gnb-timeline .gnb-lane")
     expect(lanes).to_have_count(5)

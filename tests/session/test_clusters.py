@@ -89,6 +89,7 @@ def test_instances_run_answer_and_stop(run: Callable[..., ClusterHandle], sessio
     with pytest.raises(TimeoutError):
         cluster.receive(second.id, 0.1)
     facts = cluster.facts()
+    assert [entry.message for entry in facts.instances] == ["said hello\n", None]
     assert facts.wanted == 2
     assert states(cluster) == ["running", "running"]
     assert all(entry.since and entry.started and entry.per_hour for entry in facts.instances)
@@ -251,6 +252,8 @@ def test_a_proxy_answers_while_the_cell_is_busy_and_ends_with_its_cluster(
         assert answer.read() == b"hello"
     with pytest.raises(OSError, match=f"Port {site.port} of 127.0.0.1 is in use"):
         cluster.proxy(site.port)
+    # the panel has a link to it
+    assert [entry.url for entry in cluster.facts().instances if entry.state == "running"] == [site.url]
     other = cluster.proxy()
     other.stop()
     other.stop()
