@@ -217,7 +217,11 @@ class AgreementPool:
         agreement: Agreement | None = None
         try:
             async with step(
-                journal, "create_agreement", proposal_id=proposal.id, provider_id=proposal.issuer
+                journal,
+                "create_agreement",
+                job_id=self._job.id,
+                proposal_id=proposal.id,
+                provider_id=proposal.issuer,
             ) as outcome:
                 agreement = await proposal.create_agreement()
                 outcome["agreement_id"] = agreement.id

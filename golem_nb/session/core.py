@@ -35,7 +35,8 @@ from golem_nb.rest import Configuration, Identity, Payment
 from golem_nb.rest.errors import ApiError
 from golem_nb.session.choice import LimitedStrategy
 from golem_nb.session.errors import JobCancelledError, SessionClosedError
-from golem_nb.session.limits import BudgetJournal, Limits
+from golem_nb.session.guard import BudgetJournal
+from golem_nb.session.limits import Limits
 from golem_nb.session.meter import Meter, Money
 from golem_nb.session.portal import Portal
 from golem_nb.session.recovery import forget_gone

@@ -75,8 +75,8 @@ class DoesNotFitError(ApiError):
     def __init__(self, provider: str, needed: Decimal, left: Decimal) -> None:
         super().__init__(
             f"Making an agreement with {provider}",
-            f"its fixed fee and a first minute may cost {needed} GLM, and {left} GLM is left",
-            remedy="Raise the budget, or lower what the job may cost at a time with `max_workers`.",
+            f"its fixed fee and its first run may cost {needed} GLM, and {left} GLM is left",
+            remedy="Raise `budget` or `max_cost`, or lower what may cost at a time with `max_workers`.",
         )
 
     def __reduce__(self) -> tuple[type[ApiError], tuple[object, ...]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from golem_nb.engine.charges import LinearPrice
 from golem_nb.events import AgreementRejected, AgreementTerminated, Event, JobFinished, JobStarted
@@ -16,15 +18,16 @@ from golem_nb.log import get_logger
 from golem_nb.rest.errors import ApiError
 from golem_nb.rest.ids import AgreementId
 from golem_nb.session.errors import DoesNotFitError, LimitReachedError
+from golem_nb.session.hunger import Hunger
 from golem_nb.session.meter import Meter, first_costs
 
 if TYPE_CHECKING:
-    from golem_nb.engine import Job, Journal, JournalEntry
+    from golem_nb.engine import Job
     from golem_nb.engine.accounts import ActivityAccount
     from golem_nb.rest.market import OfferProposal
     from golem_nb.session.handle import Handle
 
-__all__ = ["BudgetJournal", "Limits"]
+__all__ = ["Limits"]
 
 logger = get_logger(__name__)
 
@@ -40,13 +43,29 @@ ENDING = 3
 #: Seconds between two looks, at least and at most.
 SHORTEST, LONGEST = 0.5, 30.0
 
-#: Providers get so many seconds to send offers, before work that waits for one which fits is ended.
-MARKET_TIME = 30.0
-
 #: Offers whose price is remembered, until an agreement is made.
 REMEMBERED = 10_000
 
 ZERO = Decimal(0)
+
+
+@attrs.frozen
+class _Pledge:
+    """What is set aside for an agreement, GLM.
+
+    Attributes
+    ----------
+    job
+        Whose agreement it is.
+    first
+        Its fixed fee and a first minute.
+    least
+        Its fixed fee and the time that it takes to end it.
+    """
+
+    job: str
+    first: Decimal
+    least: Decimal
 
 
 class Limits:
@@ -83,12 +102,15 @@ class Limits:
         #: With the times at which they began.
         self._jobs: dict[str, tuple[Job, float]] = {}
         self._prices: OrderedDict[str, LinearPrice] = OrderedDict()
-        #: Agreements that are being made, or in force: what they may cost at first.
-        self._pending: dict[str, Decimal] = {}
-        #: The cheapest offer that did not fit, GLM.
-        self._refused: Decimal | None = None
-        #: Since when nothing fits, and nothing is in force whose end might change that.
-        self._starving: float | None = None
+        #: For agreements that are being made, or in force.
+        self._pledges: dict[str, _Pledge] = {}
+        self._hunger = Hunger(
+            "the budget",
+            "its fixed fee and a first minute",
+            "Stop the session and begin one with a larger `budget`.",
+        )
+        #: Of jobs with a limit of their own.
+        self._hungers: dict[str, Hunger] = {}
         self._warned: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -102,11 +124,18 @@ class Limits:
 
     def _set_aside(self) -> Decimal:
         """What agreements in force may still cost in their first minute, beyond what is reserved for them."""
-        amount = ZERO
-        for agreement_id, needed in list(self._pending.items()):
-            money = self._meter.of_agreement(AgreementId(agreement_id))
-            amount += max(ZERO, needed - money.accepted - money.reserved)
-        return amount
+        return sum((self._open(key, pledge.first) for key, pledge in list(self._pledges.items())), ZERO)
+
+    def _open(self, agreement_id: str, pledged: Decimal) -> Decimal:
+        money = self._meter.of_agreement(AgreementId(agreement_id))
+        return max(ZERO, pledged - money.accepted - money.reserved)
+
+    def _left_of(self, handle: Handle[Any, Any], limit: Decimal) -> Decimal:
+        """What is left of the limit of a job, GLM."""
+        money = self._meter.of(handle.engine_jobs)
+        pledges = [entry for entry in self._pledges.items() if entry[1].job in handle.engine_jobs]
+        set_aside = sum((self._open(key, pledge.least) for key, pledge in pledges), ZERO)
+        return limit - money.accepted - money.reserved - set_aside
 
     def fits(self, offer: OfferProposal) -> bool:
         """Whether an agreement on an offer could be paid for, now or later; remembers its price."""
@@ -118,18 +147,17 @@ class Limits:
             self._prices.popitem(last=False)
         needed = first_costs(price)
         if needed <= self.left:
-            self._starving = None
+            self._hunger.feed()
             return True
-        self._does_not_fit(needed)
+        self._refuse(self._hunger, needed)
         # what is reserved may become free; what was accepted does not
         return needed <= self.budget - self._meter.total().accepted
 
-    def _does_not_fit(self, needed: Decimal) -> None:
-        if self._refused is None or needed < self._refused:
-            self._refused = needed
+    def _refuse(self, hunger: Hunger, needed: Decimal) -> None:
+        if hunger.refuse(needed):
             self._changed.set()
 
-    def reserve(self, entry: str, proposal_id: str, provider: str) -> None:
+    def reserve(self, entry: str, proposal_id: str, provider: str, job: str) -> None:
         """Set aside what an agreement may cost at first.
 
         Raises
@@ -140,21 +168,37 @@ class Limits:
         price = self._prices.get(proposal_id)
         if price is None:
             return
-        needed, left = first_costs(price), self.left
-        if needed > left:
-            self._does_not_fit(needed)
-            raise DoesNotFitError(provider, needed, left)
-        self._pending[entry] = needed
+        pledge = _Pledge(job, first_costs(price), first_costs(price, timedelta(seconds=ENDING)))
+        left = self.left
+        if pledge.first > left:
+            self._refuse(self._hunger, pledge.first)
+            raise DoesNotFitError(provider, pledge.first, left)
+        handle = next((each for each in self._handles() if job in each.engine_jobs), None)
+        if handle is not None and handle.max_cost is not None:
+            left = self._left_of(handle, handle.max_cost)
+            hunger = self._hungers.setdefault(
+                handle.id,
+                Hunger(
+                    f"`max_cost` of {handle.kind} {handle.id}",
+                    "its fixed fee and a first moment",
+                    "Begin it again with a larger `max_cost`.",
+                ),
+            )
+            if pledge.least > left:
+                self._refuse(hunger, pledge.least)
+                raise DoesNotFitError(provider, pledge.least, left)
+            hunger.feed()
+        self._pledges[entry] = pledge
 
     def made(self, entry: str, agreement_id: str | None) -> None:
         """Note what came of it."""
-        needed = self._pending.pop(entry, None)
-        if agreement_id is not None and needed is not None:
-            self._pending[agreement_id] = needed
+        pledge = self._pledges.pop(entry, None)
+        if agreement_id is not None and pledge is not None:
+            self._pledges[agreement_id] = pledge
 
     def withdrawn(self, agreement_id: str) -> None:
         """Note that an agreement is not to be, or is over."""
-        self._pending.pop(agreement_id, None)
+        self._pledges.pop(agreement_id, None)
 
     def check(self, what: str) -> None:
         """Let work begin, if there is money and time for it.
@@ -218,7 +262,7 @@ class Limits:
         delays += self._look_at_time()
         for handle in self._handles():
             delays += self._look_at(handle)
-        delays.append(self._look_for_starvation())
+        delays += self._look_for_starvation()
         return max(SHORTEST, min(delays, default=LONGEST))
 
     def _look_at_time(self) -> list[float]:
@@ -278,47 +322,33 @@ class Limits:
             return []
         return [_until(used, rate, mark) for mark in self._marks(limit)]
 
-    def _look_for_starvation(self) -> float:
-        """End what has waited long enough for an agreement that can be paid for.
-
-        Returns
-        -------
-        float
-            Seconds until something else may have waited long enough.
-        """
-        if self._refused is not None and self._refused <= self.left:
-            self._refused = None
-        waiting = [(job, began) for job, began in self._jobs.values() if job.agreements.waiting]
-        # what is in force may end, and leave enough for another one
-        in_force = bool(self._pending) or next(self._meter.running(), None) is not None
-        if self._refused is None or in_force or not waiting:
-            self._starving = None
-            return LONGEST
+    def _look_for_starvation(self) -> list[float]:
+        """End what has waited long enough for an agreement that can be paid for."""
         now = asyncio.get_running_loop().time()
-        if self._starving is None:
-            self._starving = now
-        what = (
-            f"what is left of the budget: {max(ZERO, self.left):.6f} of {self.budget} GLM. The cheapest one "
-            f"needs {self._refused:.6f} GLM for its fixed fee and a first minute"
+        waiting = {name: entry for name, entry in self._jobs.items() if entry[0].agreements.waiting}
+        delays = self._hunger.look(
+            now,
+            self.left,
+            self.budget,
+            bool(self._pledges) or next(self._meter.running(), None) is not None,
+            ((f"job {name}", began, job.stop) for name, (job, began) in waiting.items()),
+            self._warn_once,
         )
-        delays = [LONGEST]
-        for job, began in waiting:
-            left = max(began, self._starving) + MARKET_TIME - now
-            if left > 0:
-                delays.append(left)
-                self._warn_once(
-                    f"offers for job {job.id}",
-                    f"No offer for job {job.id} so far fits into {what}. Others may come: it waits for "
-                    f"{MARKET_TIME:.0f} s.",
-                )
+        for handle in self._handles():
+            hunger = self._hungers.get(handle.id)
+            if hunger is None or handle.max_cost is None or handle.ended:
                 continue
-            job.stop(
-                LimitReachedError(
-                    f"No provider fits into {what}; in {MARKET_TIME:.0f} s no other offer has come. Stop the "
-                    "session and begin one with a larger `budget`."
-                )
+            mine = [waiting[name] for name in handle.engine_jobs if name in waiting]
+            in_force = any(pledge.job in handle.engine_jobs for pledge in self._pledges.values())
+            delays += hunger.look(
+                now,
+                self._left_of(handle, handle.max_cost),
+                handle.max_cost,
+                in_force or bool(self._meter.rate(handle.engine_jobs)),
+                ((f"{handle.kind} {handle.id}", began, handle.end_early) for _, began in mine),
+                self._warn_once,
             )
-        return min(delays)
+        return delays
 
     def _warn_once(self, key: str, text: str) -> None:
         if key not in self._warned:
@@ -352,45 +382,3 @@ def _until(used: Decimal, rate: Decimal, mark: Decimal) -> float:
     if not rate or used >= mark:
         return LONGEST if not rate else SHORTEST * 2
     return min(LONGEST, float((mark - used) / rate) - ENDING)
-
-
-class BudgetJournal:
-    """A journal that lets no agreement be made which cannot be paid for.
-
-    It stands in the way at the one point that every agreement passes, whatever strategy has chosen it.
-
-    Parameters
-    ----------
-    journal
-        The journal behind it.
-    limits
-        Of the session.
-    """
-
-    def __init__(self, journal: Journal, limits: Limits) -> None:
-        self._journal = journal
-        self._limits = limits
-
-    async def intent(self, entry: JournalEntry) -> None:
-        """Check, then pass on what is about to be done."""
-        if entry.action == "create_agreement":
-            self._limits.reserve(
-                entry.id, entry.subject.get("proposal_id", ""), entry.subject.get("provider_id", "")
-            )
-            try:
-                await self._journal.intent(entry)
-            except BaseException:
-                self._limits.made(entry.id, None)
-                raise
-            return
-        await self._journal.intent(entry)
-
-    async def done(
-        self, entry: JournalEntry, outcome: Mapping[str, str], error: BaseException | None
-    ) -> None:
-        """Pass on what came of it."""
-        if entry.action == "create_agreement":
-            self._limits.made(entry.id, outcome.get("agreement_id"))
-        elif entry.action == "terminate_agreement":
-            self._limits.withdrawn(entry.subject.get("agreement_id", ""))
-        await self._journal.done(entry, outcome, error)

@@ -172,9 +172,18 @@ class Meter:
         return amount
 
 
-def first_costs(price: LinearPrice) -> Decimal:
-    """What an agreement may cost at least: its fixed fee and `MINIMUM_RUN`, with all threads busy."""
-    return price.fixed + _per_second(price, price.threads) * int(MINIMUM_RUN.total_seconds())
+def first_costs(price: LinearPrice, run: timedelta | None = None) -> Decimal:
+    """What an agreement may cost at least: its fixed fee and a `run`, with all threads busy.
+
+    Parameters
+    ----------
+    price
+        That was agreed on.
+    run
+        How long something runs; None: `MINIMUM_RUN`.
+    """
+    seconds = int((MINIMUM_RUN if run is None else run).total_seconds())
+    return price.fixed + _per_second(price, price.threads) * seconds
 
 
 def _per_second(price: LinearPrice, threads: int) -> Decimal:

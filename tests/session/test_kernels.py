@@ -313,7 +313,7 @@ def test_magics(kernel: Kernel) -> None:
     assert "no session named 'default'" in reply.value
     kernel.must(SETUP)
     assert kernel.must("%golem").text.startswith("Session default, ready on hoodi")
-    assert "price_hour" in kernel.must("%golem offers", timeout=30).text
+    assert "price_hour" in kernel.must("%golem offers", timeout=60).text
     kernel.must("names = ['a', 'b c']")
     reply = kernel.must("%%golem --data names --workers 2\necho hello {}\necho twice", timeout=60)
     assert "['hello a\\ntwice\\n', 'hello b c\\ntwice\\n']" in reply.text
@@ -326,9 +326,9 @@ def test_magics(kernel: Kernel) -> None:
     client = kernel.client
     for code, expected in (("%golem of", "offers"), ("%%golem --da", "--data")):
         client.complete(code)
-        answer = client.get_shell_msg(timeout=20)
+        answer = client.get_shell_msg(timeout=60)
         while answer["msg_type"] != "complete_reply":
-            answer = client.get_shell_msg(timeout=20)
+            answer = client.get_shell_msg(timeout=60)
         assert expected in answer["content"]["matches"]
     assert "GLM spent" in kernel.must("%golem stop", timeout=60).text
 

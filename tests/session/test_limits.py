@@ -153,7 +153,7 @@ def test_time_and_tries_of_jobs_are_limited(begin: Begin, alpine: Any) -> None:
 def test_no_agreement_is_made_that_cannot_be_paid_for(
     begin: Begin, alpine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("golem_nb.session.limits.MARKET_TIME", 4.0)
+    monkeypatch.setattr("golem_nb.session.hunger.MARKET_TIME", 4.0)
     session = begin("0.05", "dear")
     began = time.monotonic()
     job = session.run("true", payload=alpine)
@@ -163,6 +163,22 @@ def test_no_agreement_is_made_that_cannot_be_paid_for(
     assert any("No offer for job" in warning for warning in session.warnings)
     assert "AgreementCreated" not in set(session.events["event"])
     assert session.stop().accepted == 0
+
+
+def test_a_job_makes_no_agreement_whose_fee_its_limit_does_not_cover(
+    begin: Begin, alpine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golem_nb.session.hunger.MARKET_TIME", 4.0)
+    session = begin(5, "dear")
+    job = session.run("true", payload=alpine, max_cost="0.02")
+    with pytest.raises(
+        LimitReachedError, match=r"`max_cost` of run \d+: 0\.02.*needs 0\.028.*larger `max_cost`"
+    ):
+        job.result(60)
+    assert job.money.accepted == 0
+    enough = session.run("true", payload=alpine, max_cost="0.5")
+    assert enough.result(60) == [""]
+    assert 0 < session.stop().accepted < Decimal("0.5")
 
 
 def test_one_that_fits_is_found_among_those_that_do_not(begin: Begin, alpine: Any) -> None:
