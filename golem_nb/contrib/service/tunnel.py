@@ -65,6 +65,8 @@ class Tunnel:
         self._size = 0
         self._changed = asyncio.Event()
         self._ended = False
+        #: Whether something has come that the daemon may not have acknowledged.
+        self._owing = False
         self._sending = asyncio.Lock()
         self._gate = Gate(node)
         self._pump_task = asyncio.create_task(self._pump(), name=f"tunnel to {self._name}")
@@ -124,11 +126,12 @@ class Tunnel:
                 except (aiohttp.ClientError, ConnectionError) as error:
                     self._ended = True
                     raise TunnelClosedError(f"The connection to {self._name} has ended") from error
+                self._owing = False
                 self._gate.sent(len(piece))
 
     async def receive(self) -> bytes:
         """Wait for bytes; give all that are there, and none at the end of the connection."""
-        pause = FIRST_NUDGE
+        pause = FIRST_NUDGE if self._owing else SIGN_OF_LIFE
         while not self._buffer:
             if self._ended:
                 return b""
@@ -167,6 +170,7 @@ class Tunnel:
         """Make the daemon look at the connection, without sending anything to the other end."""
         if self._sending.locked():
             return  # what is being sent does it
+        self._owing = False
         try:
             await self._socket.send_bytes(b"")
         except (aiohttp.ClientError, ConnectionError):
@@ -186,6 +190,7 @@ class Tunnel:
                 else:
                     return
                 self._gate.received()
+                self._owing = True
                 self._buffer.append(data)
                 self._size += len(data)
                 self._changed.set()
