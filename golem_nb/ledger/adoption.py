@@ -30,7 +30,11 @@ __all__ = ["adopt"]
 
 
 async def adopt(
-    ledger: Ledger, leftover: Leftover, book: Book, api_config: ApiConfig
+    ledger: Ledger,
+    leftover: Leftover,
+    book: Book,
+    api_config: ApiConfig,
+    class_name: str | None,
 ) -> list[ServiceSerialization]:
     """See `Ledger.adopt`."""
     lock = await asyncio.to_thread(ledger.lock, leftover.session_id)
@@ -42,6 +46,8 @@ async def adopt(
             (found,) = await asyncio.to_thread(ledger.leftovers, sessions=[leftover.session_id])
             handles = []
             for service in found.services:
+                if class_name not in (None, service.class_name):
+                    continue
                 handle = await _handle(ledger, daemon, me, found, service)
                 if handle is not None:
                     handles.append(handle)

@@ -199,7 +199,7 @@ class Ledger:
         await write_off(self, leftover)
 
     async def adopt(
-        self, leftover: Leftover, book: Book, api_config: ApiConfig
+        self, leftover: Leftover, book: Book, api_config: ApiConfig, class_name: str | None = None
     ) -> list[ServiceSerialization]:
         """Make the running services of a dead session, or suspended ones, those of a living session.
 
@@ -211,6 +211,8 @@ class Ledger:
             Of the session that takes them over.
         api_config
             Address and key of the daemon.
+        class_name
+            Only services of this class; the others are left as they are.
 
         Returns
         -------
@@ -225,7 +227,7 @@ class Ledger:
         """
         from golem_nb.ledger.adoption import adopt  # needed only where something was left
 
-        return await adopt(self, leftover, book, api_config)
+        return await adopt(self, leftover, book, api_config, class_name)
 
     # -- what was kept ---------------------------------------------------------------------------------------
 

@@ -336,11 +336,11 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._proxies.append(proxy)
         return proxy
 
-    async def _create(self) -> Cluster[Any]:
-        await self._core.engine_for(self)
+    async def _launch(self) -> Cluster[Any]:
+        """Start the instances."""
         payload = None if self._payload is None else await self._core.resolve(self._payload)
         network = None if self._network is None else await self._network.found()
-        self._cluster = cluster = await self._core.on_network(
+        return await self._core.on_network(
             self._core.golem.run_service(
                 self._service_class,
                 num_instances=self._wanted,
@@ -351,6 +351,10 @@ class ClusterHandle(Handle[Any, list[Any]]):
                 network_addresses=self._addresses,
             )
         )
+
+    async def _create(self) -> Cluster[Any]:
+        await self._core.engine_for(self)
+        self._cluster = cluster = await self._launch()
         self.engine_jobs.append(cluster._job.id)
         self._core.clusters[cluster._job.id] = self
         self.max_time = cluster.expiration - datetime.now(UTC)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from golem_nb.engine import Engine
     from golem_nb.ledger import Book, ProviderRecord
     from golem_nb.payload import Payload
+    from golem_nb.services import ServiceSerialization
     from golem_nb.session.clusters import ClusterHandle
     from golem_nb.session.handle import Handle
     from golem_nb.session.places import Daemon
@@ -391,6 +392,20 @@ class Core:
         """What is neither accepted nor reserved, GLM; may be called from any thread."""
         limits: Limits | None = getattr(self, "limits", None)
         return self.settings.budget if limits is None else limits.left
+
+    def left_running(self) -> list[str]:
+        """Return the classes of services that dead kernels have left running at this daemon."""
+        left = self.ledger.left(self.node_id)
+        return sorted({service.class_name for leftover in left for service in leftover.services})
+
+    async def adopt(self, class_name: str) -> list[ServiceSerialization]:
+        """Make the services of a class that dead kernels have left running those of this session."""
+        found: list[ServiceSerialization] = []
+        for leftover in await asyncio.to_thread(self.ledger.left, self.node_id):
+            if any(service.class_name == class_name for service in leftover.services):
+                found += await self.ledger.adopt(leftover, self.book, self.daemon.api_config, class_name)
+        await asyncio.to_thread(self.look_for_leftovers)
+        return found
 
     def look_for_leftovers(self) -> None:
         """Read what sessions of dead kernels have left."""

@@ -77,7 +77,11 @@ class Meter:
     def take(self, event: Event) -> None:
         """Consume an event."""
         if isinstance(event, AgreementConfirmed):
-            self._jobs.setdefault(event.job.id, []).append(event.agreement.id)
+            self.know(event.job.id, event.agreement.id)
+
+    def know(self, job: str, agreement_id: AgreementId) -> None:
+        """Count an agreement among those of a job."""
+        self._jobs.setdefault(job, []).append(agreement_id)
 
     def read(self, activity_id: ActivityId, usage: list[float]) -> None:
         """Take note of the usage that a provider reports for a running activity."""

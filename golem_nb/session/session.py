@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from golem_nb.log import get_logger
 from golem_nb.payload import vm
 from golem_nb.payload.registry import use_registry
+from golem_nb.session.adoption import AdoptedCluster
 from golem_nb.session.aio import AsyncFace
 from golem_nb.session.batch import Batch
 from golem_nb.session.bill import Bill
@@ -538,6 +539,72 @@ class Session(SessionViews):
                 expiration=expiration,
                 network=network,
                 network_addresses=network_addresses,
+                max_cost=None if max_cost is None else amount("max_cost", max_cost),
+            )
+        )
+
+    @named
+    def adopt(
+        self,
+        service_class: type[Service],
+        *,
+        instance_params: Iterable[Mapping[str, Any]] | None = None,
+        payload: Payload | Awaitable[Payload] | None = None,
+        max_cost: float | str | Decimal | None = None,
+    ) -> ClusterHandle:
+        """Take over the instances of a service that dead kernels have left running.
+
+        They go on as they are, and are paid by this session from now on. That is possible on networks that
+        have outlived the kernel: real ones, and that of ``golem-nb up``.
+
+        Parameters
+        ----------
+        service_class
+            What they are; a class of the same name as in the kernel that has died.
+        instance_params
+            Keyword arguments for the ``__init__`` of each.
+        payload
+            What providers must offer on which an instance is restarted; by default what
+            ``service_class.get_payload()`` returns.
+        max_cost
+            The most that the cluster may cost, GLM, with what was paid for it before; the session's budget
+            limits it in any case.
+
+        Returns
+        -------
+        ClusterHandle
+            A handle, at once.
+
+        Raises
+        ------
+        SessionError
+            No instance of that class was left.
+
+        Examples
+        --------
+        >>> session.left
+        ["session 'default' of ...: 2 agreements in force, ...; left when process 4242 died"]
+        >>> cluster = session.adopt(WebService)
+        """
+        self._wait(self._core.ready())
+        name = service_class.__name__
+        running = self._core.left_running()
+        if name not in running:
+            raise SessionError(
+                f"No instance of {name} was left running at this daemon by a dead kernel; "
+                f"what was left: {', '.join(running) or 'nothing'}"
+            )
+        return self._start(
+            AdoptedCluster(
+                self._core,
+                self._core.new_id(),
+                service_class,
+                payload=payload,
+                num_instances=None,
+                instance_params=instance_params,
+                expiration=None,
+                network=None,
+                network_addresses=None,
                 max_cost=None if max_cost is None else amount("max_cost", max_cost),
             )
         )

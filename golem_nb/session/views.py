@@ -221,7 +221,7 @@ class SessionViews:
 
     @named
     def recover(self, how: Literal["end", "settle"] = "end") -> RecoveryReport:
-        """Settle what sessions of dead kernels have left behind.
+        """Settle what sessions of dead kernels have left behind; `Session.adopt` takes over what still runs.
 
         Their agreements are ended, their invoices paid, as far as usage and agreed price explain them, and
         what was reserved for them is released. A local network that ended with its kernel is started again
