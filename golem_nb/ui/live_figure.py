@@ -47,6 +47,13 @@ def _runtime() -> _Runtime | None:
     return None if _SOURCE is None else _Runtime(source=_SOURCE)
 
 
+def _is_kernel() -> bool:
+    """Whether this is a kernel of Jupyter, whose pages know all of its widgets."""
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython() is not None
+
+
 class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly publishes no types
     """A `plotly.graph_objects.FigureWidget` that shares plotly's code with all others of its kernel.
 
@@ -60,7 +67,11 @@ class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly pu
     _made = False
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        _runtime()
+        if _is_kernel():
+            _runtime()
+        elif _SOURCE is not None:
+            # elsewhere, as in marimo, a page does not get to know widgets that are never shown
+            self._esm = _SOURCE
         super().__init__(*arguments, **keywords)
         self._config = {"responsive": True, "displaylogo": False}
         self.on_msg(self._on_message)

@@ -144,6 +144,19 @@ def _(stage):
     return
 
 
+@app.cell
+def _(stage):
+    board = stage.desk.dashboard()
+    board
+    return (board,)
+
+
+@app.cell
+def _(board):
+    board.live
+    return
+
+
 if __name__ == "__main__":
     app.run()
 """
@@ -161,4 +174,6 @@ def test_marimo(page: Browser, tmp_path: Path) -> None:
         page.page.goto(url, wait_until="domcontentloaded", timeout=60_000)
         cancel(page)
         expect(page.page.locator(".gnb-card")).to_contain_text("local network on this machine")
+        expect(page.page.locator(".gnb-dashboard")).to_be_visible()
+        expect(page.page.locator(".main-svg", has_text="No tasks yet").first).to_be_visible()
         page.page.screenshot(path=str(tmp_path / "marimo.png"), full_page=True)

@@ -7,19 +7,26 @@ import pytest
 
 from golem_nb.figures import PARTS
 from golem_nb.frames import Recorder
+from golem_nb.ui import live_figure
 from golem_nb.ui.dashboard import SLOTS, Dashboard
 from golem_nb.ui.desk import Desk
 from golem_nb.ui.live_figure import LiveFigure, _runtime
 from tests.browser.rush import Rush
 
 
-def test_plotly_is_sent_once_and_not_with_every_figure() -> None:
+def test_plotly_is_sent_once_and_not_with_every_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_figure, "_is_kernel", lambda: True)
     first, second = LiveFigure(), LiveFigure()
     runtime = _runtime()
     assert runtime is not None
     assert runtime is _runtime()
     assert len(runtime.source) > 1_000_000
     assert len(first._esm) == len(second._esm) < 10_000
+
+
+def test_where_there_is_no_kernel_a_figure_brings_plotly_itself() -> None:
+    figure = LiveFigure()
+    assert len(figure.get_state()["_esm"]) > 1_000_000
 
 
 def test_a_page_that_is_loaded_later_gets_the_figure_as_it_is() -> None:
