@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from golem_nb.events import Event
@@ -53,7 +53,14 @@ class _Queue:
         while True:
             until = loop.time() + SLICE
             while self.events:
-                await self._consume(self.events.popleft())
+                event = self.events.popleft()
+                # most consumers are plain functions: a coroutine for each call would cost more than they do
+                outcome = self._consume(event)
+                if outcome is not None:
+                    try:
+                        await outcome
+                    except (Exception, SystemExit):
+                        self._failed(event)
                 if loop.time() > until:
                     await asyncio.sleep(0)
                     until = loop.time() + SLICE
@@ -62,18 +69,15 @@ class _Queue:
             self._waiter = loop.create_future()
             await self._waiter
 
-    async def _consume(self, event: Event) -> None:
+    def _consume(self, event: Event) -> Awaitable[Any] | None:
+        """Give an event to the consumer; return what has to be awaited, if anything."""
         started = time.perf_counter()
         try:
             outcome = self.consumer(event)
-            took = time.perf_counter() - started
-            if inspect.isawaitable(outcome):
-                await outcome
         except (Exception, SystemExit):  # asyncio would let SystemExit of a callback tear down the whole loop
-            logger.exception(
-                "Unhandled exception in event consumer %r at %s", self.consumer, type(event).__name__
-            )
-            return
+            self._failed(event)
+            return None
+        took = time.perf_counter() - started
         if took > BLOCKING_LIMIT and not self.warned:
             self.warned = True
             logger.warning(
@@ -83,6 +87,12 @@ class _Queue:
                 took,
                 type(event).__name__,
             )
+        return outcome if outcome is not None and inspect.isawaitable(outcome) else None
+
+    def _failed(self, event: Event) -> None:
+        logger.exception(
+            "Unhandled exception in event consumer %r at %s", self.consumer, type(event).__name__
+        )
 
 
 class EventDispatcher:

@@ -195,7 +195,8 @@ def test_a_killed_process_has_left_what_it_had(ledger: Ledger) -> None:
 
 
 def test_a_fork_does_not_keep_its_parents_session_alive(ledger: Ledger) -> None:
-    fork = "import time; child = os.fork(); print(child, flush=True); time.sleep(60)"
+    # both of them speak at the same moment: a line has to be one write
+    fork = "import time; child = os.fork(); os.write(1, b'%d\\n' % child); time.sleep(60)"
     with die(fork) as process:
         assert process.stdout is not None
         process.stdout.readline()
