@@ -17,6 +17,7 @@ from golem_nb.events import (
     ScriptFinished,
     ScriptSent,
 )
+from golem_nb.exceptions import GolemError
 from golem_nb.log import get_logger
 from golem_nb.rest.activity import BatchError, BatchTimeoutError, CommandExecutionError, CommandResult
 from golem_nb.rest.errors import ActivityGoneError, ApiError, ServerError, is_intermittent
@@ -90,6 +91,8 @@ class ScriptRunner:
         """
         background: set[asyncio.Task[list[CommandExecuted]]] = set()
         loop = asyncio.get_running_loop()
+        current = asyncio.current_task()
+        assert current is not None
         try:
             script = await anext(scripts)
             while True:
@@ -103,8 +106,11 @@ class ScriptRunner:
                     else:
                         answer = loop.create_task(self._results(script, batch_id), name=f"script {script.id}")
                         background.add(answer)
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    # a cancellation may come from a time limit of the worker's own around its `yield`
                     script = await scripts.athrow(error)
+                    if current.cancelling():
+                        raise
                 else:
                     script = await scripts.asend(answer)
         except StopAsyncIteration:
@@ -115,6 +121,8 @@ class ScriptRunner:
                     logger.warning(
                         "%s, which nobody waited for, failed: %s", task.get_name().capitalize(), outcome
                     )
+        except SystemExit as left:
+            raise _exited(left) from left
         finally:
             for task in background:
                 task.cancel()
@@ -163,7 +171,7 @@ class ScriptRunner:
                     "the timeout that was given to `new_script`"
                 )
             else:
-                reason = await self._explain(error)
+                reason = _exited(error) if isinstance(error, SystemExit) else await self._explain(error)
             reason = await script.abandon(reason)
             if reason is error:
                 raise
@@ -357,6 +365,14 @@ class ScriptRunner:
             )
             raise BatchError(f"{details} {self._held.provider}")
         return state.current == "Unresponsive"
+
+
+def _exited(left: SystemExit) -> GolemError:
+    """What is said of code that calls ``sys.exit``, which would end the event loop at once, and all in it."""
+    return GolemError(
+        f"sys.exit({'' if left.code is None else repr(left.code)}) was called by a worker, a handler or what "
+        "takes a download: raise an exception there"
+    )
 
 
 def _progress(report: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -18,9 +18,9 @@ from golem_nb.engine.errors import (
 from golem_nb.engine.job import Job
 from golem_nb.engine.worker import Worker
 from golem_nb.exceptions import GolemError
-from golem_nb.executor.queue import LOCAL_ERRORS, TaskQueue, WorkerTasks
+from golem_nb.executor.queue import TaskQueue, WorkerTasks, is_local
 from golem_nb.executor.task import Task
-from golem_nb.log import get_logger
+from golem_nb.log import get_logger, pluralize
 from golem_nb.rest.activity import BatchError
 from golem_nb.rest.errors import ApiError
 
@@ -195,7 +195,13 @@ class _Run:
     def _progress(self) -> str:
         if not self._job.agreements.made:
             return f"no agreement was made; {self._job.negotiation.summary()}"
-        return f"{self._queue.done} tasks were done; pass a longer `timeout` or more `max_workers`"
+        done = f"{pluralize(self._queue.done, 'task')} {'was' if self._queue.done == 1 else 'were'} done"
+        if troubles := self._queue.troubles.most_common(3):
+            failed = "; ".join(
+                f"{pluralize(number, 'try', 'tries')} failed: {what}" for what, number in troubles
+            )
+            return f"{done}; {failed}"
+        return f"{done}; pass a longer `timeout` or more `max_workers`"
 
     async def _work_off(self) -> None:
         """Be one of the workers, on one activity after the other, until nothing is left to do."""
@@ -234,9 +240,13 @@ class _Run:
                 exc_info=failure if ours else None,
             )
             error = failure
-        except BaseException as cancelled:
+        except asyncio.CancelledError as cancelled:
             error = cancelled
-            raise
+            if _is_cancelled():
+                raise
+            error = GolemError("the worker has waited for something that was cancelled")
+            error.__cause__ = cancelled
+            logger.warning("Worker for job %s has failed: %s", self._job.id, error, exc_info=cancelled)
         finally:
             if tasks is not None:
                 tasks.end(error)
@@ -246,7 +256,7 @@ class _Run:
             self._barren.clear()
         else:
             self._barren.append(error)
-            if len(self._barren) >= MAX_TRIES + self._max_workers or isinstance(error, LOCAL_ERRORS):
+            if len(self._barren) >= MAX_TRIES + self._max_workers or is_local(error):
                 raise WorkersFailedError(self._barren)
 
     async def _scripts(self, worker: Worker, context: WorkContext, tasks: WorkerTasks) -> Scripts:
@@ -272,3 +282,9 @@ class _Run:
             worker.reuse = tasks.exhausted
         finally:
             await generator.aclose()
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task is: not so if something that it has waited for was."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

