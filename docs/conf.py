@@ -21,7 +21,6 @@ extensions = [
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
@@ -67,9 +66,24 @@ def skip(app: object, what: str, name: str, obj: object, skip: bool, options: ob
     return True if name in INHERITED else None
 
 
+#: Made by a session, so that nobody has to know how.
+HANDLES = {
+    f"golem_nb.session.{name}"
+    for name in ("Batch", "ClusterHandle", "ClusterProxy", "Handle", "Item", "SessionNetwork", "TasksJob")
+}
+
+
+def sign(
+    app: object, what: str, name: str, obj: object, options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Show no constructor of what is only ever returned."""
+    return ("", "") if what == "class" and name in HANDLES else None
+
+
 def setup(app: Any) -> None:
     """Register what is above."""
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-signature", sign)
 
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -407,12 +407,26 @@ class Network:
         return str(address)
 
     def free(self, ip: str) -> None:
-        """Give a reserved address back; one that a node still has stays with it."""
+        """Give a reserved address back; one that a node still has stays with it.
+
+        Parameters
+        ----------
+        ip
+            The address.
+        """
         if ip not in self._members:
             self._taken.pop(IPv4Address(ip), None)
 
     async def join(self, node_id: str, ip: str) -> Node:
-        """Add a node at an address that was reserved for it."""
+        """Add a node at an address that was reserved for it.
+
+        Parameters
+        ----------
+        node_id
+            Node id of the provider.
+        ip
+            The address.
+        """
         network_id = self._ready("add a node")
         node = self._join(node_id, ip)
         try:
@@ -429,7 +443,13 @@ class Network:
         return node
 
     def node(self, ip: str) -> Node | None:
-        """Return the node at an address, or None."""
+        """Return the node at an address, or None.
+
+        Parameters
+        ----------
+        ip
+            The address.
+        """
         member = self._members.get(ip)
         return None if member is None else member.node
 
@@ -517,6 +537,13 @@ class Network:
 
         See `Net.connect` for what it does not do.
 
+        Parameters
+        ----------
+        ip
+            Address of the node.
+        port
+            TCP port.
+
         Raises
         ------
         BadRequestError
@@ -527,7 +554,15 @@ class Network:
         return await self._net.connect(self._ready("connect to a node"), ip, port)
 
     def websocket_uri(self, ip: str, port: int) -> str:
-        """Return the address of the daemon's websocket that is a TCP connection to a port of a node."""
+        """Return the address of the daemon's websocket that is a TCP connection to a port of a node.
+
+        Parameters
+        ----------
+        ip
+            Address of the node.
+        port
+            TCP port.
+        """
         return self._net.websocket_uri(NetworkId(self.network_id), ip, port)
 
     # --------------------------------------------------------------------------------------------------

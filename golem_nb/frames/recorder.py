@@ -106,7 +106,13 @@ class Recorder:
             found[0](self, event, found[1], event.timestamp.timestamp())
 
     def add_payments(self, records: Iterable[PaymentRecord]) -> None:
-        """Take note of payments, from `rest.Payment.payments`; each counts once however often it comes."""
+        """Take note of payments, from `rest.Payment.payments`; each counts once however often it comes.
+
+        Parameters
+        ----------
+        records
+            The payments.
+        """
         with self._lock:
             for record in records:
                 if record.payment_id in self._payments:

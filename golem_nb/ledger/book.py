@@ -159,7 +159,13 @@ class Book(SessionJournal):
         await self._write(statements, can_wait=True)
 
     def payments(self, records: Iterable[PaymentRecord]) -> None:
-        """Keep what the daemon tells of payments; the same one may come again."""
+        """Keep what the daemon tells of payments; the same one may come again.
+
+        Parameters
+        ----------
+        records
+            The payments.
+        """
         insert = "INSERT OR IGNORE INTO payment (id, agreement, activity, amount, at) VALUES (?, ?, ?, ?, ?)"
         statements: list[Statement] = []
         for record in records:
@@ -184,7 +190,13 @@ class Book(SessionJournal):
         await asyncio.to_thread(self.close_now, suspended)
 
     def close_now(self, suspended: Sequence[ServiceSerialization] = ()) -> None:
-        """Do what `close` does, and wait for it without an event loop."""
+        """Do what `close` does, and wait for it without an event loop.
+
+        Parameters
+        ----------
+        suspended
+            Whether what is running was left on purpose.
+        """
         statements = self._counts()
         for handle in suspended:
             service = "UPDATE service SET handle = ? WHERE id = ?"

@@ -189,6 +189,11 @@ class Ledger:
     async def write_off(self, leftover: Leftover) -> None:
         """Note that what a dead session had is no more, because its daemon is gone for good.
 
+        Parameters
+        ----------
+        leftover
+            What it had.
+
         Raises
         ------
         LedgerLockedError
@@ -268,6 +273,13 @@ class Ledger:
     def select(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Read rows with a statement in SQL; see the tables in `golem_nb.ledger.schema`.
 
+        Parameters
+        ----------
+        statement
+            A SELECT with ``?`` for each parameter.
+        *parameters
+            What stands for the places.
+
         Examples
         --------
         ::
@@ -287,12 +299,23 @@ class Ledger:
     def leftovers(
         self, *, node_id: str | None = None, sessions: Sequence[str] | None = None
     ) -> list[Leftover]:
-        """Return all dead sessions, or the given ones, also if they have left nothing."""
+        """Return all dead sessions, or the given ones, also if they have left nothing.
+
+        Parameters
+        ----------
+        node_id
+            Only those of this identity of the daemon; None: of any.
+        """
         with self._reading:
             return left(self._reader, self._locks, node_id=node_id, sessions=sessions)
 
     def lock(self, session_id: str) -> SessionLock:
         """Take the lock of a session that is dead.
+
+        Parameters
+        ----------
+        session_id
+            Id of the session.
 
         Raises
         ------
@@ -308,7 +331,13 @@ class Ledger:
             yield self._reader
 
     async def write(self, *statements: tuple[str, Sequence[Any]]) -> None:
-        """Write, and wait until it is on disk."""
+        """Write, and wait until it is on disk.
+
+        Parameters
+        ----------
+        *statements
+            Statements in SQL, each with its parameters; all of them are done, or none.
+        """
         await asyncio.wrap_future(self._writer.write(statements, can_wait=True))
 
     def _lock_of(self, session_id: str) -> Path:

@@ -66,7 +66,13 @@ class Place:
 
     @classmethod
     def from_json(cls, text: str) -> Place:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        text
+            JSON.
+        """
         source: dict[str, Any] = json.loads(text)
         return cls(source["api_url"], source["localnet"], source["owned"])
 

@@ -51,7 +51,17 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
     def count(
         self, provider: str, *, finished: int = 0, failed: int = 0, refused: int = 0, seconds: float = 0.0
     ) -> None:
-        """Add what a provider has just done."""
+        """Add what a provider has just done.
+
+        Parameters
+        ----------
+        provider
+            Node id of the provider.
+        finished, failed, refused
+            How many tasks it has finished, how many it has failed, how many agreements it has refused.
+        seconds
+            How long the finished ones took together.
+        """
         at = datetime.now(UTC)
         with self._lock:
             record = self._records.get(provider) or ProviderRecord(

@@ -53,11 +53,24 @@ class ChainView:
         self._control = control
 
     async def balance(self, address: str, network: str = "hoodi") -> Decimal:
-        """TGLM that an account holds."""
+        """TGLM that an account holds.
+
+        Parameters
+        ----------
+        address
+            The account.
+        network
+            The payment network.
+        """
         return Decimal(await self._control("balance", network=network, address=address))
 
     async def transfers(self, network: str = "hoodi") -> list[Transfer]:
         """All transfers of tokens between accounts, in order, exactly as carried out.
+
+        Parameters
+        ----------
+        network
+            The payment network.
 
         Examples
         --------
@@ -77,7 +90,17 @@ class ChainView:
         ]
 
     async def fund(self, address: str, tokens: Decimal | int = 1000, network: str = "hoodi") -> None:
-        """Give an account tGLM, out of nothing."""
+        """Give an account tGLM, out of nothing.
+
+        Parameters
+        ----------
+        address
+            The account.
+        tokens
+            How many.
+        network
+            The payment network.
+        """
         await self._control("fund", network=network, address=address, tokens=str(tokens))
 
 
@@ -102,6 +125,11 @@ class LocalProvider:
 
     async def misbehave(self, *misbehaviours: Misbehaviour | MisbehaviourKind | str) -> None:
         """Have it misbehave from now on, in these ways and no others; in none, if none is named.
+
+        Parameters
+        ----------
+        *misbehaviours
+            Kinds, their names, or kinds with parameters.
 
         Examples
         --------
@@ -261,6 +289,11 @@ class LocalNetwork:
     def provider(self, name: str) -> LocalProvider:
         """One of its providers.
 
+        Parameters
+        ----------
+        name
+            Its name.
+
         Raises
         ------
         LocalNetworkError
@@ -361,6 +394,15 @@ class LocalNetwork:
 
         If it is running already, it is left as it is and attached to.
 
+        Parameters
+        ----------
+        providers
+            How many providers of different size and price there are, or which.
+        name
+            Its name, for `attach`.
+        payment_interval
+            Seconds between two batches of payments, at least 5.
+
         Raises
         ------
         NetworkStartError
@@ -389,6 +431,11 @@ class LocalNetwork:
     def attach(cls, name: str = SHARED) -> LocalNetwork:
         """Use a network that `up` started. Leaving it, or `stop`, does not end it.
 
+        Parameters
+        ----------
+        name
+            The name that it was started under.
+
         Raises
         ------
         NetworkNotRunningError
@@ -406,6 +453,11 @@ class LocalNetwork:
     @classmethod
     def recover(cls, name: str) -> LocalNetwork:
         """Return a network whose owner died, to be started again with what it had; see `kept`.
+
+        Parameters
+        ----------
+        name
+            Its name, as `kept` lists it.
 
         Raises
         ------

@@ -88,7 +88,13 @@ def kept() -> list[str]:
 
 
 def state_of(name: str) -> Literal["running", "ending", "kept", "gone"]:
-    """Say how a network is: what is neither running nor ending can be started again only if it was kept."""
+    """Say how a network is: what is neither running nor ending can be started again only if it was kept.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    """
     folder = NetworkFolder(name)
     descriptor = folder.read()
     if folder.is_running():
@@ -98,6 +104,11 @@ def state_of(name: str) -> Literal["running", "ending", "kept", "gone"]:
 
 def down(name: str = SHARED) -> bool:
     """End a network and remove its folder; return whether there was one.
+
+    Parameters
+    ----------
+    name
+        Its name.
 
     Raises
     ------

@@ -202,6 +202,11 @@ class Misbehaviour:
     def from_json(cls, data: Mapping[str, Any]) -> Misbehaviour:
         """Read what `to_json` wrote.
 
+        Parameters
+        ----------
+        data
+            A JSON object.
+
         Raises
         ------
         InvalidSpecError
@@ -315,6 +320,11 @@ class ProviderSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ProviderSpec:
         """Read what `to_json` wrote; fields that are missing have their defaults.
+
+        Parameters
+        ----------
+        data
+            A JSON object.
 
         Raises
         ------

@@ -37,7 +37,6 @@ def get_logger(name: str) -> JobLogger:
     Examples
     --------
     >>> get_logger("golem_nb.engine").info("%s found", "Offer", job_id="1")
-    [...] [Job 1] Offer found
     """
     return JobLogger(logging.getLogger(name))
 

@@ -8,6 +8,15 @@ from decimal import Decimal
 def pluralize(num: int, thing: str, plural: str | None = None) -> str:
     """Return the number with the noun in its right form.
 
+    Parameters
+    ----------
+    num
+        The number.
+    thing
+        The noun, in the singular.
+    plural
+        Its plural, where that is not the singular with an s.
+
     Examples
     --------
     >>> pluralize(1, "provider"), pluralize(2, "provider"), pluralize(0, "activity", "activities")

@@ -142,6 +142,11 @@ class Commands:
 
         The daemon reads the identities that others can reach when its networking starts: it must be restarted
         afterwards, unless its networking had not started yet.
+
+        Parameters
+        ----------
+        alias
+            A name for it.
         """
         answer = await self("id", "create", alias, "--no-password")
         if "Ok" not in answer:
@@ -154,13 +159,31 @@ class Commands:
         return [AppKey(row["name"], NodeId(row["id"]), row["key"]) for row in rows]
 
     async def create_app_key(self, name: str, identity: NodeId) -> str:
-        """Make an application key that acts under an identity; return the key."""
+        """Make an application key that acts under an identity; return the key.
+
+        Parameters
+        ----------
+        name
+            A name for the key.
+        identity
+            Node id or alias of the identity; the daemon's default one if not given.
+        """
         return str(await self("app-key", "create", "--id", identity, name))
 
     async def payment_init(
         self, network: str, account: str | None = None, *, sender: bool = False, receiver: bool = False
     ) -> None:
-        """Make an account ready for payments on a network; to be repeated after each start of the daemon."""
+        """Make an account ready for payments on a network; to be repeated after each start of the daemon.
+
+        Parameters
+        ----------
+        network
+            The payment network.
+        account
+            The account; the daemon's default identity if not given.
+        sender, receiver
+            What it shall be able to do.
+        """
         arguments = ["payment", "init", "--network", network]
         if account:
             arguments += ["--account", account]
@@ -171,7 +194,15 @@ class Commands:
         await self(*arguments)
 
     async def fund(self, network: str, account: str | None = None) -> None:
-        """Ask the test network's faucet for tokens. It can take minutes on a public network."""
+        """Ask the test network's faucet for tokens. It can take minutes on a public network.
+
+        Parameters
+        ----------
+        network
+            The payment network.
+        account
+            The account; the daemon's default identity if not given.
+        """
         arguments = ["payment", "fund", "--network", network]
         if account:
             arguments += ["--account", account]
@@ -196,6 +227,15 @@ class Commands:
 
         The daemon pays in batches, on public test networks every 5 minutes. It refuses an `extra` of 5 s or
         less.
+
+        Parameters
+        ----------
+        network
+            The payment network.
+        account
+            The account.
+        interval, extra
+            Seconds.
         """
         await self(
             "payment", "process", "set", "--account", account, "--network", network,

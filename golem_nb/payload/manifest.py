@@ -51,7 +51,15 @@ _LIFETIME = timedelta(days=3650)
 
 @attrs.define
 class ManifestMetadata:
-    """What the manifest is about, for people."""
+    """What the manifest is about, for people.
+
+    Parameters
+    ----------
+    name
+        Name of the payload.
+    description, version, authors, homepage
+        More about it.
+    """
 
     name: str
     description: str | None = None
@@ -62,7 +70,15 @@ class ManifestMetadata:
 
 @attrs.define
 class ManifestPayloadPlatform:
-    """What an image runs on."""
+    """What an image runs on.
+
+    Parameters
+    ----------
+    arch
+        Processor, such as ``x86_64``.
+    os, os_version
+        Operating system.
+    """
 
     arch: str = "x86_64"
     os: str = "linux"
@@ -71,7 +87,17 @@ class ManifestPayloadPlatform:
 
 @attrs.define
 class ManifestPayload:
-    """An image: its hash with the name of the algorithm (``sha3:…``) and the URLs where it can be fetched."""
+    """An image: its hash with the name of the algorithm (``sha3:…``) and the URLs where it can be fetched.
+
+    Parameters
+    ----------
+    hash
+        Such as ``sha3:…``.
+    urls
+        Where it can be fetched.
+    platform
+        What it runs on.
+    """
 
     hash: str
     urls: list[str] = attrs.field(factory=list)
@@ -103,7 +129,15 @@ class ManifestPayload:
 
 @attrs.define
 class CompManifestScript:
-    """The commands that the exe-unit may execute, and how they are matched: ``strict`` or ``regex``."""
+    """The commands that the exe-unit may execute, and how they are matched: ``strict`` or ``regex``.
+
+    Parameters
+    ----------
+    commands
+        The commands.
+    match
+        ``strict`` or ``regex``.
+    """
 
     commands: list[str] = attrs.field(factory=lambda: ["run .*"])
     match: str = "regex"
@@ -111,7 +145,15 @@ class CompManifestScript:
 
 @attrs.define
 class CompManifestNetInetOut:
-    """The protocols and URLs that the payload may reach."""
+    """The protocols and URLs that the payload may reach.
+
+    Parameters
+    ----------
+    protocols
+        Such as ``https``.
+    urls
+        Addresses; only their hosts count.
+    """
 
     protocols: list[str] = attrs.field(factory=list)
     urls: list[str] = attrs.field(factory=list)
@@ -119,21 +161,43 @@ class CompManifestNetInetOut:
 
 @attrs.define
 class CompManifestNetInet:
-    """Access to the internet."""
+    """Access to the internet.
+
+    Parameters
+    ----------
+    out
+        What may be reached; None: nothing.
+    """
 
     out: CompManifestNetInetOut = attrs.field(factory=CompManifestNetInetOut)
 
 
 @attrs.define
 class CompManifestNet:
-    """Access to networks."""
+    """Access to networks.
+
+    Parameters
+    ----------
+    inet
+        Access to the internet; None: none.
+    """
 
     inet: CompManifestNetInet = attrs.field(factory=CompManifestNetInet)
 
 
 @attrs.define
 class CompManifest:
-    """What the payload may do."""
+    """What the payload may do.
+
+    Parameters
+    ----------
+    version
+        Of the format.
+    script
+        The commands that may be executed.
+    net
+        The access to networks; None: none.
+    """
 
     version: str = _VERSION
     script: CompManifestScript = attrs.field(factory=CompManifestScript)
@@ -145,6 +209,17 @@ class Manifest:
     """A computation payload manifest.
 
     `created_at` is now and `expires_at` ten years later unless given; both in UTC.
+
+    Parameters
+    ----------
+    payload
+        The images.
+    comp_manifest
+        What the payload may do.
+    metadata
+        What it is about, for people.
+    version
+        Of the format.
     """
 
     payload: list[ManifestPayload] = attrs.field(factory=list)

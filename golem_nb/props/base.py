@@ -103,6 +103,11 @@ class Model:
     def from_properties(cls, props: Mapping[str, Any]) -> Self:
         """Read the model from the properties of an offer, a demand or an agreement.
 
+        Parameters
+        ----------
+        props
+            The properties.
+
         Raises
         ------
         InvalidPropertiesError
@@ -128,6 +133,13 @@ class Model:
 def constraint_to_str(value: Any, f: dataclasses.Field[Any]) -> str:
     """Return the text of a constraint field with the given value; ``""`` for an empty list.
 
+    Parameters
+    ----------
+    value
+        The value.
+    f
+        The field, as `constraint` declared it.
+
     Raises
     ------
     ConstraintException
@@ -141,7 +153,13 @@ def constraint_to_str(value: Any, f: dataclasses.Field[Any]) -> str:
 
 
 def constraint_model_serialize(m: Model) -> list[str]:
-    """Return the texts of all constraints of a model, in the order of its fields."""
+    """Return the texts of all constraints of a model, in the order of its fields.
+
+    Parameters
+    ----------
+    m
+        The model.
+    """
     texts = (
         constraint_to_str(getattr(m, field.name), field)
         for field in _fields(m)

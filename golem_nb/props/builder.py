@@ -72,11 +72,22 @@ class DemandBuilder:
         self._constraints.append(check_constraint(constraint))
 
     def add(self, m: Model) -> None:
-        """Add the properties of a model. Those that are None are left out."""
+        """Add the properties of a model. Those that are None are left out.
+
+        Parameters
+        ----------
+        m
+            The model.
+        """
         self._properties.update(properties_of(m))
 
     def add_properties(self, props: Mapping[str, Any]) -> None:
         """Add properties by their keys. Those that are None are left out.
+
+        Parameters
+        ----------
+        props
+            The properties.
 
         Raises
         ------

@@ -44,7 +44,15 @@ class Counter(StrEnum):
 
 @dataclass
 class Com(Model):
-    """The billing scheme and the price model of an offer."""
+    """The billing scheme and the price model of an offer.
+
+    Parameters
+    ----------
+    scheme
+        The billing scheme.
+    price_model
+        The price model.
+    """
 
     scheme: BillingScheme = prop(SCHEME)
     price_model: PriceModel = prop(PRICE_MODEL)
@@ -57,6 +65,17 @@ class ComLinear(Com):
     Read it from an offer with ``ComLinear.from_properties(offer.props)``. Prices are in GLM (tGLM on test
     networks) a unit of the counter, as the offer has them; `prices` and `start_price` are the same as exact
     decimals.
+
+    Parameters
+    ----------
+    scheme
+        The billing scheme.
+    price_model
+        The price model.
+    linear_coeffs
+        Prices in the order of `usage_vector`, and the price of the start, GLM.
+    usage_vector
+        The counters.
 
     Raises
     ------

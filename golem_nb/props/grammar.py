@@ -71,6 +71,13 @@ def join_str_constraints(constraints: Iterable[str], operator: str = "&") -> str
     A single constraint joined by ``&`` or ``|`` is returned as it is; none at all gives ``(&)``, which every
     offer meets, or ``(|)``, which none does.
 
+    Parameters
+    ----------
+    constraints
+        The constraints, in the demand language.
+    operator
+        ``&``, ``|`` or ``!``.
+
     Examples
     --------
     >>> join_str_constraints(["(a=1)", "(b=2)"])

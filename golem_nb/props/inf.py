@@ -35,7 +35,21 @@ class VmPackageFormat(StrEnum):
 
 @dataclass
 class InfBase(Model):
-    """What a provider offers to run on. Memory and storage are in GiB."""
+    """What a provider offers to run on. Memory and storage are in GiB.
+
+    Parameters
+    ----------
+    mem, storage
+        GiB.
+    runtime
+        Name of the runtime, such as ``vm``.
+    cores, threads
+        Of the processor.
+    capabilities
+        Of the runtime, such as ``vpn``.
+    transfers
+        Protocols of transfers.
+    """
 
     mem: float = prop(INF_MEM)
     runtime: str = prop(INF_RUNTIME_NAME)
@@ -48,21 +62,45 @@ class InfBase(Model):
 
 @dataclass
 class ExeUnitRequest(Model):
-    """The package that the exe-unit has to run: ``hash:sha3:<hash>:<url>``."""
+    """The package that the exe-unit has to run: ``hash:sha3:<hash>:<url>``.
+
+    Parameters
+    ----------
+    package_url
+        ``hash:sha3:<hash>:<url>``.
+    """
 
     package_url: str = prop(TASK_PACKAGE)
 
 
 @dataclass
 class VmRequest(ExeUnitRequest):
-    """A VM image that the exe-unit has to run."""
+    """A VM image that the exe-unit has to run.
+
+    Parameters
+    ----------
+    package_url
+        ``hash:sha3:<hash>:<url>``.
+    package_format
+        Format of the image.
+    """
 
     package_format: VmPackageFormat = prop(VM_PACKAGE_FORMAT)
 
 
 @dataclass
 class ExeUnitManifestRequest(Model):
-    """A computation payload manifest that the exe-unit has to run; all of it base64."""
+    """A computation payload manifest that the exe-unit has to run; all of it base64.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.
+    manifest_sig, manifest_sig_algorithm, manifest_cert
+        Its signature, how that was made, and the certificate.
+    package_format
+        Format of the image.
+    """
 
     manifest: str = prop(MANIFEST)
     manifest_sig: str | None = prop(MANIFEST_SIG, default=None)

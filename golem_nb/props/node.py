@@ -25,7 +25,21 @@ class NodeInfo(Model):
 
 @dataclass
 class Activity(Model):
-    """Terms of the activities of an agreement."""
+    """Terms of the activities of an agreement.
+
+    Parameters
+    ----------
+    cost_cap
+        The most that an activity may cost, GLM.
+    cost_warning
+        The cost at which the provider warns, GLM.
+    timeout_secs
+        The most seconds that an activity may live.
+    expiration
+        When the demand expires.
+    multi_activity
+        Whether an agreement may have several activities.
+    """
 
     cost_cap: float | None = prop("golem.activity.cost_cap", default=None)
     cost_warning: float | None = prop("golem.activity.cost_warning", default=None)

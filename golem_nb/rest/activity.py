@@ -423,11 +423,25 @@ class ActivityService:
         return Activity(self._client, activity_id, agreement_id)
 
     def attach(self, activity_id: ActivityId, agreement_id: AgreementId | None = None) -> Activity:
-        """Take up an activity that exists already; nothing is sent."""
+        """Take up an activity that exists already; nothing is sent.
+
+        Parameters
+        ----------
+        activity_id
+            Id of the activity.
+        agreement_id
+            Id of its agreement.
+        """
         return Activity(self._client, activity_id, agreement_id)
 
     async def activities(self, agreement_id: AgreementId) -> list[ActivityId]:
-        """List the activities of an agreement, ended ones included."""
+        """List the activities of an agreement, ended ones included.
+
+        Parameters
+        ----------
+        agreement_id
+            Id of the agreement.
+        """
         return await self._client.get(
             f"/activity{fields.query(agreementId=agreement_id)}",
             f"Listing the activities of agreement {agreement_id}",

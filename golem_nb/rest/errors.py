@@ -142,6 +142,13 @@ def error_class(status: int, message: str) -> type[ApiError]:
 
     The daemon reports an activity that is no more as an internal error whose text names the address on the
     service bus at which nobody listens.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    message
+        What the daemon said.
     """
     if status >= 500 and "endpoint address not found" in message:
         return ActivityGoneError
@@ -149,5 +156,11 @@ def error_class(status: int, message: str) -> type[ApiError]:
 
 
 def is_intermittent(error: BaseException) -> bool:
-    """Tell whether the same request may well succeed when it is sent again."""
+    """Tell whether the same request may well succeed when it is sent again.
+
+    Parameters
+    ----------
+    error
+        The error.
+    """
     return isinstance(error, ConnectionDroppedError | RequestTimeoutError)

@@ -92,7 +92,15 @@ class Gsb:
         return f"/services/{fields.segment(services_id)}"
 
     async def create_service(self, address: str, components: Sequence[str]) -> str:
-        """Register a service and give its number; `bind` does this and what follows."""
+        """Register a service and give its number; `bind` does this and what follows.
+
+        Parameters
+        ----------
+        address
+            Its address on the bus.
+        components
+            The messages that it answers.
+        """
         return await self._client.post(
             "/services",
             f"Offering the service {address}",
@@ -101,7 +109,13 @@ class Gsb:
         )
 
     async def delete_service(self, services_id: str) -> None:
-        """End a service; one that is gone already is fine."""
+        """End a service; one that is gone already is fine.
+
+        Parameters
+        ----------
+        services_id
+            Its number.
+        """
         try:
             await self._client.delete(self._path(services_id), f"Ending the service {services_id}")
         except NotFoundError:

@@ -152,6 +152,11 @@ class Market:
     async def agreement(self, agreement_id: AgreementId) -> Agreement:
         """Read an agreement.
 
+        Parameters
+        ----------
+        agreement_id
+            Id of the agreement.
+
         Raises
         ------
         NotFoundError

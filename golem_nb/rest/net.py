@@ -100,6 +100,11 @@ class Net:
     async def network(self, network_id: NetworkId) -> NetworkInfo:
         """Read a network.
 
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+
         Raises
         ------
         NotFoundError
@@ -108,7 +113,13 @@ class Net:
         return await self._client.get(self._path(network_id), f"Reading network {network_id}", _network)
 
     async def remove_network(self, network_id: NetworkId) -> None:
-        """Remove a network; one that is gone already is fine."""
+        """Remove a network; one that is gone already is fine.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        """
         try:
             await self._client.delete(self._path(network_id), f"Removing network {network_id}")
         except NotFoundError:
@@ -116,6 +127,13 @@ class Net:
 
     async def add_address(self, network_id: NetworkId, ip: str) -> None:
         """Give the requestor an address in the network; twice is the same as once.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        ip
+            The address.
 
         Raises
         ------
@@ -132,7 +150,13 @@ class Net:
         )
 
     async def addresses(self, network_id: NetworkId) -> list[str]:
-        """List the requestor's addresses in the network, with the length of the prefix."""
+        """List the requestor's addresses in the network, with the length of the prefix.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        """
         return await self._client.get(
             f"{self._path(network_id)}/addresses",
             f"Listing the addresses in network {network_id}",
@@ -143,6 +167,15 @@ class Net:
         """Give a provider an address in the network; twice is the same as once.
 
         The daemon checks neither that the node exists nor that the address is free.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        node_id
+            Node id of the provider.
+        ip
+            The address.
 
         Raises
         ------
@@ -159,7 +192,13 @@ class Net:
         )
 
     async def nodes(self, network_id: NetworkId) -> list[NetworkNode]:
-        """List the nodes of the network."""
+        """List the nodes of the network.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        """
         return await self._client.get(
             f"{self._path(network_id)}/nodes",
             f"Listing the nodes of network {network_id}",
@@ -167,7 +206,15 @@ class Net:
         )
 
     async def remove_node(self, network_id: NetworkId, node_id: NodeId) -> None:
-        """Take a node out of the network; one that is not in it is fine."""
+        """Take a node out of the network; one that is not in it is fine.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        node_id
+            Node id of the provider.
+        """
         try:
             await self._client.delete(
                 f"{self._path(network_id)}/nodes/{fields.segment(node_id)}",
@@ -182,6 +229,15 @@ class Net:
     def websocket_uri(self, network_id: NetworkId, ip: str, port: int) -> str:
         """Write the address of the websocket that is a TCP connection to a node; it needs the key in a
         header.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        ip
+            Address of the node.
+        port
+            TCP port.
         """
         return self._client.websocket_uri(self._tcp_path(network_id, ip, port))
 
@@ -190,6 +246,15 @@ class Net:
 
         Keep receiving: the daemon drops a client that does not answer its pings for 10 s.  The end of the TCP
         connection is not passed on by the daemon, in either direction.
+
+        Parameters
+        ----------
+        network_id
+            Id of the network.
+        ip
+            Address of the node.
+        port
+            TCP port.
 
         Raises
         ------

@@ -112,6 +112,11 @@ class Payment:
     async def allocation(self, allocation_id: AllocationId) -> Allocation:
         """Read an allocation.
 
+        Parameters
+        ----------
+        allocation_id
+            Id of the allocation.
+
         Raises
         ------
         NotFoundError
@@ -134,6 +139,11 @@ class Payment:
 
     async def decorate_demand(self, ids: Sequence[AllocationId]) -> MarketDecoration:
         """Ask what a demand must say so that these allocations can pay for it.
+
+        Parameters
+        ----------
+        ids
+            Ids of the allocations.
 
         Raises
         ------
@@ -172,6 +182,11 @@ class Payment:
     async def invoice(self, invoice_id: InvoiceId) -> Invoice:
         """Read an invoice.
 
+        Parameters
+        ----------
+        invoice_id
+            Id of the invoice.
+
         Raises
         ------
         NotFoundError
@@ -187,6 +202,11 @@ class Payment:
 
     async def debit_note(self, debit_note_id: DebitNoteId) -> DebitNote:
         """Read a debit note.
+
+        Parameters
+        ----------
+        debit_note_id
+            Id of the debit note.
 
         Raises
         ------
@@ -252,7 +272,21 @@ class Payment:
         app_session_id: str | None = None,
         requestor_events: Sequence[str] = (),
     ) -> list[DebitNoteEvent]:
-        """Wait for something to happen to debit notes, once; parameters as for `collect_invoice_events`."""
+        """Wait for something to happen to debit notes, once; parameters as for `collect_invoice_events`.
+
+        Parameters
+        ----------
+        after
+            Only events after this moment.
+        timeout
+            Longest time to wait, seconds.
+        max_events
+            The most events.
+        app_session_id
+            Only events of that session.
+        requestor_events
+            Only events for requestors.
+        """
         return await self._events(
             "/debitNoteEvents", "Reading the debit notes' events", debit_note_events, after, timeout,
             max_events, app_session_id, requestor_events,
@@ -299,6 +333,11 @@ class Payment:
 
     async def payment(self, payment_id: PaymentId) -> PaymentRecord:
         """Read a payment.
+
+        Parameters
+        ----------
+        payment_id
+            Id of the payment.
 
         Raises
         ------

@@ -132,6 +132,11 @@ class Script:
     def add(self, cmd: Command) -> Awaitable[CommandExecuted]:
         """Add a command.
 
+        Parameters
+        ----------
+        cmd
+            The command.
+
         Raises
         ------
         RuntimeError
@@ -316,6 +321,11 @@ class Script:
     def emit(self, event_class: type[Event], **kwargs: Any) -> Event:
         """Emit an event of this script; `kwargs` are the attributes that the event has beyond the
         script's.
+
+        Parameters
+        ----------
+        event_class
+            The event's class.
         """
         return self.context.emit(event_class, script=self, **kwargs)
 
@@ -359,7 +369,13 @@ class Script:
             self._outcomes[index].resolve(event)
 
     def settle(self, cmd: Command) -> None:
-        """Resolve the awaitable of a command with an `after` hook, before that hook has ended."""
+        """Resolve the awaitable of a command with an `after` hook, before that hook has ended.
+
+        Parameters
+        ----------
+        cmd
+            The command.
+        """
         index = self._commands.index(cmd)
         self._outcomes[index].resolve(self._results[index])
 

@@ -136,6 +136,11 @@ class Cluster(Generic[ServiceType]):
     def stop_instance(self, service: ServiceType) -> None:
         """Stop the specific `Service` instance.
 
+        Parameters
+        ----------
+        service
+            The instance.
+
         Raises
         ------
         ValueError
@@ -145,6 +150,11 @@ class Cluster(Generic[ServiceType]):
 
     def suspend_instance(self, service: ServiceType) -> None:
         """Suspend the specific `Service` instance; see `suspend`.
+
+        Parameters
+        ----------
+        service
+            The instance.
 
         Raises
         ------
@@ -249,7 +259,13 @@ class Cluster(Generic[ServiceType]):
                 await self._engine.budget.replace(AllocationId(allocation_id))
 
     def serialize(self, service: Service) -> ServiceSerialization:
-        """Return a handle of a suspended instance of this cluster; see `Service.serialize`."""
+        """Return a handle of a suspended instance of this cluster; see `Service.serialize`.
+
+        Parameters
+        ----------
+        service
+            The instance.
+        """
         instance = self._runner.find(service)
         held = instance.held if instance is not None else None
         if held is None or service._activity is None or service.state != ServiceState.suspended:

@@ -75,6 +75,13 @@ class ServiceRunner:
     def order(self, service: Service, order: Order) -> None:
         """Ask an instance to stop or to be suspended.
 
+        Parameters
+        ----------
+        service
+            The instance.
+        order
+            What it shall do.
+
         Raises
         ------
         ValueError
@@ -86,12 +93,24 @@ class ServiceRunner:
         instance.order(order)
 
     def order_all(self, order: Order) -> None:
-        """Ask all instances to stop or to be suspended."""
+        """Ask all instances to stop or to be suspended.
+
+        Parameters
+        ----------
+        order
+            What they shall do.
+        """
         for instance in self._instances.values():
             instance.order(order)
 
     def find(self, service: Service) -> ServiceInstance | None:
-        """Return what runs an instance."""
+        """Return what runs an instance.
+
+        Parameters
+        ----------
+        service
+            The instance.
+        """
         return self._instances.get(service.id)
 
     async def run(self) -> None:

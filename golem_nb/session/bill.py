@@ -69,7 +69,13 @@ class Bill:
 
     @classmethod
     def of(cls, core: Core) -> Bill:
-        """Add up what a session has come to."""
+        """Add up what a session has come to.
+
+        Parameters
+        ----------
+        core
+            Of the session.
+        """
         lines: dict[str, BillLine] = {}
         for account in core.meter.accounts():
             details = account.held.agreement.details

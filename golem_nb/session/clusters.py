@@ -210,7 +210,13 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._core.portal.wait(self._stop(), keep=True, notice=self._notice)
 
     def stop_instance(self, instance_id: str) -> None:
-        """Let an instance stop."""
+        """Let an instance stop.
+
+        Parameters
+        ----------
+        instance_id
+            Id of the instance, such as `cluster.instances[0].id`.
+        """
         self._do(lambda: self._living().stop_instance(self._find(instance_id)))
 
     def suspend(self) -> None:
@@ -218,23 +224,56 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._do(lambda: self._living().suspend())
 
     def suspend_instance(self, instance_id: str) -> None:
-        """Leave an instance alone; it goes on, and costs, until it is resumed or expires."""
+        """Leave an instance alone; it goes on, and costs, until it is resumed or expires.
+
+        Parameters
+        ----------
+        instance_id
+            Id of the instance, such as `cluster.instances[0].id`.
+        """
         self._do(lambda: self._living().suspend_instance(self._find(instance_id)))
 
     def resume_instance(self, instance_id: str) -> None:
-        """Take up a suspended instance as a new one on the same activity."""
+        """Take up a suspended instance as a new one on the same activity.
+
+        Parameters
+        ----------
+        instance_id
+            Id of the instance, such as `cluster.instances[0].id`.
+        """
         self._core.portal.wait(self._resume(instance_id), keep=True, notice=self._notice)
 
     def restart_instance(self, instance_id: str) -> None:
-        """Stop an instance and start another one."""
+        """Stop an instance and start another one.
+
+        Parameters
+        ----------
+        instance_id
+            Id of the instance, such as `cluster.instances[0].id`.
+        """
         self._do(self._restart, instance_id)
 
     def send(self, instance_id: str, message: Any) -> None:
-        """Send a message to an instance; its handlers take it with ``await self._listen()``."""
+        """Send a message to an instance; its handlers take it with ``await self._listen()``.
+
+        Parameters
+        ----------
+        instance_id
+            Id of the instance, such as `cluster.instances[0].id`.
+        message
+            Any object.
+        """
         self._do(lambda: self._find(instance_id).send_message_nowait(message))
 
     def receive(self, instance_id: str, timeout: float | None = None) -> Any:
         """Wait for a message that an instance's handler has sent with ``self._respond(...)``.
+
+        Parameters
+        ----------
+        instance_id
+            Id of the instance, such as `cluster.instances[0].id`.
+        timeout
+            Longest time to wait, seconds; None: as long as it takes.
 
         Raises
         ------
@@ -362,7 +401,13 @@ class ClusterHandle(Handle[Any, list[Any]]):
         return cluster
 
     def take(self, event: ServiceStateChanged | ServiceFinished) -> None:
-        """Take note of a change of one of its instances."""
+        """Take note of a change of one of its instances.
+
+        Parameters
+        ----------
+        event
+            The event.
+        """
         if isinstance(event, ServiceStateChanged):
             history = self._histories.setdefault(event.service.id, _History())
             history.since = event.timestamp

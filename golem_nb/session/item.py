@@ -154,14 +154,28 @@ class Item:
     # -- told by the lane that works on it, in the engine's thread ----------------------------------------
 
     def begin(self, attempt: Try, emit: Callable[..., Any]) -> None:
-        """Note that a provider is at it."""
+        """Note that a provider is at it.
+
+        Parameters
+        ----------
+        attempt
+            The try.
+        emit
+            Emits events of it.
+        """
         self.turn("running")
         self.tries.append(attempt)
         self._emit = emit
         self.task.begin(emit, lambda _: None)
 
     def accept(self, outcome: Outcome) -> None:
-        """Note what it has given."""
+        """Note what it has given.
+
+        Parameters
+        ----------
+        outcome
+            What it has given.
+        """
         self.value, self.files = outcome.value, outcome.files
         self.stdout, self.stderr, self.exit_code = outcome.stdout, outcome.stderr, outcome.exit_code
         self.error = None

@@ -16,9 +16,10 @@ class Jobs(Mapping[str, Any]):
 
     Examples
     --------
-    >>> session.jobs["1"].cancel()
-    >>> list(session.jobs)
-    ['1']
+    >>> job = session.run("sleep 60", payload=alpine)
+    >>> session.jobs[job.id].cancel()
+    >>> job.id in session.jobs
+    True
     """
 
     def __init__(self, handles: Mapping[str, Handle[Any, Any]]) -> None:

@@ -123,7 +123,7 @@ class Session(SessionViews):
     >>> session = Session(budget=1)
     >>> job = session.run("uname -m", payload=vm.repo(image_tag="golem/alpine:latest"))
     >>> job.result()
-    ['x86_64\\n']
+    ['x86_64\n']
     >>> session.stop()
 
     In a coroutine::
@@ -314,9 +314,9 @@ class Session(SessionViews):
 
         Examples
         --------
-        >>> job = session.run("wc -w /golem/input/{}", list(Path("poems").glob("*.txt")), payload=alpine)
+        >>> job = session.run("wc -w /golem/input/{}", sorted(Path("poems").glob("*.txt")), payload=alpine)
         >>> job.result()
-        ['  218 /golem/input/a.txt\\n', '  97 /golem/input/b.txt\\n']
+        ['218 /golem/input/a.txt\n', '97 /golem/input/b.txt\n']
         """
         items = [None] if data is None else _items(data)
         work = CommandWork(command, inputs, outputs)

@@ -116,7 +116,7 @@ class SessionViews:
         Examples
         --------
         >>> session.estimate(alpine, tasks=100, seconds=30)
-        <Estimate: 0.1500 GLM, from 0.0600 to 3.2000, for 100 tasks of 30 s on 3 of 3 providers>
+        <Estimate: 0.4245 GLM, from 0.0600 to 7.8146, for 100 tasks of 30 s on 3 of 3 providers>
         """
         return self._wait(self._estimate(payload, tasks, seconds, max_workers))
 
@@ -206,8 +206,11 @@ class SessionViews:
 
         Examples
         --------
-        >>> session.remembered("1")  # after the kernel has died in the middle of job 1
-        {0: '218\n', 1: '97\n'}
+        >>> job = session.run("echo {}", ["a", "b"], payload=alpine)
+        >>> job.wait()
+        True
+        >>> session.remembered(job.id)  # in another kernel too, should this one die
+        {0: 'a\n', 1: 'b\n'}
         """
         kept = self._ledger().items(job, self._core.settings.name if name is None else name)
         return {index: value for index, item in kept.items() if (value := _value(item)) is not None}

@@ -120,15 +120,34 @@ class BaseMarketStrategy(DemandDecorator, ABC):
         """Return the demand that answers an offer.
 
         A `ValueError` rejects the offer: its terms cannot be accepted.
+
+        Parameters
+        ----------
+        our_demand
+            What we ask for.
+        provider_offer
+            The offer.
         """
 
     @abstractmethod
     async def debit_note_accepted_amount(self, debit_note: DebitNote) -> Decimal:
-        """Return the highest total amount due to accept, GLM."""
+        """Return the highest total amount due to accept, GLM.
+
+        Parameters
+        ----------
+        debit_note
+            The note.
+        """
 
     @abstractmethod
     async def invoice_accepted_amount(self, invoice: Invoice) -> Decimal:
-        """Return the highest amount to accept, GLM."""
+        """Return the highest amount to accept, GLM.
+
+        Parameters
+        ----------
+        invoice
+            The invoice.
+        """
 
 
 class MarketStrategy(BaseMarketStrategy, ABC):

@@ -39,7 +39,13 @@ class DecreaseScoreForUnconfirmedAgreement(WrappingMarketStrategy):
         self._rejecting_providers: set[str] = set()
 
     def on_event(self, event: Event) -> None:
-        """Learn from `AgreementConfirmed` and `AgreementRejected`; other events mean nothing to it."""
+        """Learn from `AgreementConfirmed` and `AgreementRejected`; other events mean nothing to it.
+
+        Parameters
+        ----------
+        event
+            Any event.
+        """
         if isinstance(event, AgreementConfirmed):
             self._rejecting_providers.discard(event.provider_id)
         elif isinstance(event, AgreementRejected):

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from golem_nb import events
-from golem_nb.script.command import Deploy, Start
 from golem_nb.ui.text import lines
 
 __all__ = ["Instances", "Trail"]
@@ -65,9 +64,6 @@ class Instances:
     def _executed(self, event: events.CommandExecuted) -> None:
         trail = self._by_activity.get(event.activity.id)
         if trail is not None:
-            if event.success and isinstance(event.command, Deploy | Start):
-                # what the exe-unit reports of itself is nothing that the service has said
-                return
             for text in (event.stdout, event.stderr, None if event.success else event.message):
                 if text:
                     self._append(trail, text)

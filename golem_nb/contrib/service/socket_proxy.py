@@ -202,6 +202,13 @@ class SocketProxy:
     def get_server(self, service: Service, remote_port: int) -> ProxyServer:
         """Return the server for a port of an instance.
 
+        Parameters
+        ----------
+        service
+            The instance.
+        remote_port
+            The port on the provider's end.
+
         Raises
         ------
         KeyError

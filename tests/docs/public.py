@@ -1,0 +1,73 @@
+"""What is public: the names of the modules that the reference in `docs/api` shows."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+ROOT = Path(__file__).parents[2]
+API = ROOT / "docs" / "api"
+
+
+def modules() -> list[str]:
+    """Names of the modules in the reference, in its order."""
+    pages = "\n".join(page.read_text("utf-8") for page in sorted(API.glob("*.md")))
+    return re.findall(r"automodule:: (\S+)", pages)
+
+
+def names(module: Any) -> list[str]:
+    """The public names of a module."""
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    own = [
+        name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+    ]
+    return [name for name in own if not name.startswith("_")]
+
+
+@attrs.frozen
+class Thing:
+    """A class, a function or a method."""
+
+    name: str
+    value: Any
+    owner: type | None = None
+
+    @property
+    def doc(self) -> str:
+        return inspect.cleandoc(self.value.__doc__ or "")
+
+
+def things() -> Iterator[Thing]:
+    """Every public class and function, and the methods and properties that a class defines itself."""
+    seen = set()
+    for name in modules():
+        module = importlib.import_module(name)
+        for member in names(module):
+            value = getattr(module, member)
+            home = getattr(value, "__module__", None) or ""
+            if not (inspect.isclass(value) or inspect.isroutine(value)) or not home.startswith("golem_nb"):
+                continue
+            thing = Thing(f"{home}.{value.__qualname__}", value)
+            if thing.name in seen:
+                continue
+            seen.add(thing.name)
+            yield thing
+            if inspect.isclass(value) and not issubclass(value, enum.Enum):
+                yield from _members(thing)
+
+
+def _members(thing: Thing) -> Iterator[Thing]:
+    for key, value in vars(thing.value).items():
+        if key.startswith("_"):
+            continue
+        function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        if isinstance(function, property) or inspect.isfunction(function):
+            yield Thing(f"{thing.name}.{key}", function, thing.value)

@@ -1,0 +1,189 @@
+"""The documentation: it builds, its links lead somewhere, its code runs, its error texts are real."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+
+from golem_nb.__main__ import _parser
+from golem_nb.localnet import LocalNetwork, down
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "guides").glob("*.md"))]
+
+BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+# -- the site ------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what can be referred to in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.loaded: set[str] = set()
+        self.ids: set[str] = set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.ids.add(str(values["id"]))
+        if tag == "a" and values.get("href"):
+            self.links.add(str(values["href"]))
+        elif values.get("href") or values.get("src"):
+            self.loaded.add(str(values.get("href") or values.get("src")))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as it is built anew, with warnings as errors."""
+    folder = tmp_path_factory.mktemp("site")
+    options = ["-b", "html", "--fail-on-warning", "--keep-going", "-q", "-d", str(folder / "doctrees")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, str(DOCS), str(folder / "html")],
+        # no way out: whatever would be fetched fails
+        env={**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_all_links_inside_lead_somewhere(site: Path) -> None:
+    # the theme leaves a template among its files
+    pages = {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
+    assert len(pages) > 50
+    broken = []
+    for path, page in pages.items():
+        for link in page.links | page.loaded:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
+            known = pages.get(target)
+            if not target.exists() or (parts.fragment and known and unquote(parts.fragment) not in known.ids):
+                broken.append(f"{path.relative_to(site)}: {link}")
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    foreign = {link for path in site.rglob("*.html") for link in Page(path).loaded if urlsplit(link).netloc}
+    assert foreign == set()
+
+
+# -- what is printed in it -----------------------------------------------------------------------------------
+
+
+def blocks(page: Path) -> list[str]:
+    """The code of a page that is to be run; what is not says why, in a comment above it."""
+    found = [code for excuse, code in BLOCK.findall(page.read_text("utf-8")) if not excuse]
+    # whole programs are run as such
+    return [code for code in found if "asyncio.run(" not in code or "# in a script" in code]
+
+
+WITH_CODE = [page for page in PAGES if blocks(page)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A kernel's environment, with a network that goes on without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        network = LocalNetwork.up(providers=3)
+        yield {**os.environ, **network.env}
+        down()
+
+
+@pytest.mark.localnet
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_runs(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    for name in ("one.md", "two.md"):
+        (tmp_path / name).write_text("some words\n")
+    cells = [new_code_cell(code) for code in blocks(page)]
+    cells.append(new_code_cell("[session.stop() for session in [Session.find()] if session]"))
+    cells[-1].source = "from golem_nb import Session\n" + cells[-1].source
+    client = NotebookClient(
+        new_notebook(cells=cells), timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute(env=environment)
+    nbformat.validate(client.nb)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_is_python(page: Path) -> None:
+    for _, code in BLOCK.findall(page.read_text("utf-8")):
+        compile(code, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for block in CONSOLE.findall(page.read_text("utf-8")):
+        for line in block.splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words[:1] == ["golem-nb"]:
+                _parser().parse_args(words[1:])
+            if words[:1] == ["make"]:
+                assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:]), line
+
+
+def test_error_texts_are_those_of_the_package() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "golem_nb").rglob("*.py"))
+    # a text may go over several literals
+    joined = re.sub(r'"\s*\n\s*f?"', "", sources)
+    texts = re.findall(r"^### `([^`]+)`", (DOCS / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    assert len(texts) > 20
+    pythons_own = {"asyncio.run() cannot be called from a running event loop"}
+    assert [text for text in texts if text not in joined and text not in pythons_own] == []
+
+
+def test_variables_are_those_that_are_read() -> None:
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "golem_nb").rglob("*.py"))
+    for page in PAGES:
+        for variable in re.findall(r"`((?:YAGNA|GOLEM)_[A-Z_]+)`", page.read_text("utf-8")):
+            assert variable in sources, (page, variable)
+
+
+def test_the_architecture_names_the_layers_in_their_order() -> None:
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    order = {
+        name.removeprefix("golem_nb.").strip(): rank
+        for rank, layer in enumerate(contract["layers"])
+        for name in layer.split(" | ")
+    }
+    text = (DOCS / "architecture.md").read_text("utf-8").partition("## Layers")[2].partition("## Threads")[0]
+    rows = [re.findall(r"`(\w+)`", row.split("|")[2]) for row in text.splitlines() if row.startswith("| ")]
+    named = [name for row in rows for name in row if name in order]
+    assert set(named) == set(order)
+    ranks = [[order[name] for name in row if name in order] for row in rows if row]
+    for upper, lower in itertools.pairwise(ranks):
+        assert max(upper) < min(lower)
