@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format docs notebooks lab bench peers clean
+.PHONY: help run test test-fast test-versions lowest coverage dist lint format docs notebooks lab bench peers clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,8 +25,22 @@ test: $(READY) ## All tests, on this Python; a smaller set on the others that ar
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15
 	$(BIN)/nox --non-interactive --session versions
 
-test-fast: $(READY) ## The tests that need no daemon
-	$(BIN)/python -m pytest -n 2 -m 'not localnet' -q
+test-fast: $(READY) ## The tests that need no daemon and no patience
+	$(BIN)/python -m pytest -n 2 -m 'not localnet and not slow' -q
+
+test-versions: $(READY) ## A smaller set on the other Pythons that are here, and with other kernels
+	$(BIN)/nox --non-interactive --session versions kernels
+
+lowest: $(READY) ## The tests that need no daemon, with the oldest packages that are allowed
+	$(BIN)/nox --non-interactive --session lowest
+
+coverage: $(READY) ## All tests, measured in all their processes; less than 90 % of the statements is an error
+	rm -rf .coverage && mkdir .coverage
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadgroup -q $(TESTS)
+	$(BIN)/python -m coverage combine -q && $(BIN)/python -m coverage report
+
+dist: $(READY) ## The source archive and the wheel, in dist
+	$(BIN)/python -m hatchling build
 
 lint: $(READY) ## Format, style, types, layers
 	$(BIN)/ruff format --check .
@@ -54,4 +68,4 @@ peers: $(READY) ## Other SDKs on our local network
 	$(BIN)/python -m pytest tests/peers --run-peers
 
 clean: ## Remove what was built and installed here
-	rm -rf $(VENV) .nox build dist docs/_build artifacts .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .nox .coverage build dist docs/_build artifacts .mypy_cache .ruff_cache .pytest_cache

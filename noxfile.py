@@ -15,6 +15,9 @@ nox.options.sessions = ["versions"]
 
 VERSIONS = ("3.11", "3.12", "3.13")
 
+#: The tests that need no daemon.
+FAST = ("-q", "-m", "not localnet and not slow", "-n", "2")
+
 
 def interpreter(version: str) -> str | None:
     """Find an interpreter of a version that really runs: on PATH, or where pyenv keeps them."""
@@ -42,7 +45,7 @@ def versions(session: nox.Session) -> None:
     if session.python is None:
         session.skip("no other Python version is here")
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "-q", "-m", "not localnet", "-n", "2", *session.posargs)
+    session.run("python", "-m", "pytest", *FAST, *session.posargs)
     session.run("golem-nb", "demo", "--json", "--folder", session.create_tmp())
 
 
@@ -57,3 +60,13 @@ def kernels(session: nox.Session, version: str) -> None:
     )
     tests = session.posargs or ["tests/session/test_kernels.py"]
     session.run(sys.executable, "-m", "pytest", *tests, env={"PYTHONPATH": folder})
+
+
+@nox.session(python=interpreter("3.11") or False)
+def lowest(session: nox.Session) -> None:
+    """The tests without a daemon, and one batch, with the oldest packages that are allowed."""
+    if session.python is None:
+        session.skip("the oldest Python that is supported is not here")
+    session.install("--resolution", "lowest-direct", "-e", ".[test]")
+    session.run("python", "-m", "pytest", *FAST, *session.posargs)
+    session.run("golem-nb", "demo", "--json", "--folder", session.create_tmp())
