@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
 from tests.browser.harness import Notebook
 
@@ -97,48 +97,6 @@ job
     key = book.ask("api_key", "api_key = session._core.daemon.api_config.app_key").strip("'")
     assert key
     assert key not in str(saved)
-
-
-def test_keys_end_a_batch_and_a_session_on_the_daemon(notebook: Open) -> None:
-    book = notebook(
-        [
-            BEGIN + ON_THE_DAEMON,
-            'job = session.run("sleep 300", payload=vm.repo(image_tag="golem/alpine:latest"))\njob',
-            "session",
-        ]
-    )
-    progress, card = book.page.locator(".gnb-progress"), book.page.locator(".gnb-card")
-
-    def press(button: Locator) -> None:
-        """Press a button that asks, and confirm, without a mouse."""
-        button.focus()
-        book.page.keyboard.press("Enter")
-        # what ends nothing has the focus first
-        expect(book.page.get_by_role("button", name="No, go back")).to_be_focused()
-        book.page.keyboard.press("Tab")
-        book.page.keyboard.press("Enter")
-
-    lane = progress.get_by_role("table", name="Providers").locator("tbody tr").first
-    expect(lane).to_contain_text("running", timeout=60_000)
-    assert book.ask("approved()") == "1"
-    # somebody who changes their mind has ended nothing
-    progress.get_by_role("button", name="Cancel").focus()
-    book.page.keyboard.press("Enter")
-    book.page.keyboard.press("Escape")
-    expect(progress.get_by_role("alertdialog")).to_be_hidden()
-    expect(progress.get_by_role("button", name="Cancel")).to_be_focused()
-    assert book.ask("job.state") == "'running'"
-    press(progress.get_by_role("button", name="Cancel"))
-    book.wait_for("job.state", "'cancelled'", timeout=60)
-    book.wait_for("approved()", "0", timeout=60)
-    again = progress.get_by_role("button", name="Compute the rest")
-    again.focus()
-    book.page.keyboard.press("Enter")
-    book.wait_for("approved()", "1", timeout=60)
-    expect(card).to_contain_text("0 of 1 done")
-    press(card.get_by_role("button", name="Stop session"))
-    expect(book.cell(2)).to_contain_text("· stopped", timeout=90_000)
-    assert book.ask("job.state") == "'cancelled'"
 
 
 def test_a_cluster_is_steered_on_the_daemon(notebook: Open) -> None:

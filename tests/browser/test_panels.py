@@ -309,8 +309,7 @@ def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
     expect(plot).to_contain_text("Tasks by state")
     book.wait_for("board._show", "('costs', 'tasks')")
     # the last one stays
-    board.get_by_label("Cost", exact=True).focus()
-    book.page.keyboard.press("Space")
+    board.get_by_label("Cost", exact=True).uncheck()
     expect(board.get_by_label("Tasks")).to_be_disabled()
     book.ask("[emit(rush.turn()) for _ in range(5)]")
     book.reload()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from golem_nb import events as ev
-from golem_nb.script.command import Deploy
 from golem_nb.ui.instances import Instances
 from golem_nb.ui.lanes import MOST_LANES, Lanes
 from golem_nb.ui.series import MOST_SAMPLES, Series
@@ -182,11 +181,6 @@ def test_instances_remember_states_and_the_end_of_their_output(rush: Rush) -> No
                 rush.job, rush.agreements[0], rush.activities[0], script, command, True, None, text
             )
         )
-    # what is deployed is no output of the service
-    report = ev.CommandExecuted(
-        rush.job, rush.agreements[0], rush.activities[0], script, Deploy(), True, None, '{"valid": 1}'
-    )
-    instances.take(report)
     # of an activity that belongs to no instance
     instances.take(
         ev.CommandExecuted(
