@@ -21,6 +21,7 @@ from golem_nb.events import (
     InvoiceAccepted,
     JobFinished,
     JobStarted,
+    ProposalReceived,
     ServiceFinished,
     ServiceStateChanged,
     WorkerFinished,
@@ -214,7 +215,7 @@ class Core:
         golem.journal = BudgetJournal(self.book, self.limits)
         golem.add_event_consumer(self.book.take, self.book.EVENTS)
         golem.add_event_consumer(self.meter.take, [AgreementConfirmed])
-        golem.add_event_consumer(self.limits.take, _COSTLY)
+        golem.add_event_consumer(self.limits.take, [*_COSTLY, ProposalReceived])
         golem.add_event_consumer(self._on_service, [ServiceStateChanged, ServiceFinished])
         golem.add_event_consumer(self.on_event)
         golem.add_event_consumer(lambda _: self._unsettled.set(), [InvoiceAccepted, DebitNoteAccepted])

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from golem_nb.session.errors import LimitReachedError
 
-__all__ = ["Hunger"]
+__all__ = ["Hunger", "budget_hunger", "job_hunger"]
 
 #: Providers get so many seconds to send offers, before work that waits for one which fits is ended.
 MARKET_TIME = 30.0
@@ -99,3 +99,21 @@ class Hunger:
                     )
                 )
         return delays
+
+
+def budget_hunger() -> Hunger:
+    """Return that of a job for the session's budget."""
+    return Hunger(
+        "the budget",
+        "its fixed fee and a first minute",
+        "Stop the session and begin one with a larger `budget`.",
+    )
+
+
+def job_hunger(name: str) -> Hunger:
+    """Return that of a job for its own limit."""
+    return Hunger(
+        f"`max_cost` of {name}",
+        "its fixed fee and a first moment",
+        "Begin it again with a larger `max_cost`.",
+    )

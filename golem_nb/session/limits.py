@@ -8,17 +8,24 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from decimal import Decimal
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from golem_nb.engine.charges import LinearPrice
-from golem_nb.events import AgreementRejected, AgreementTerminated, Event, JobFinished, JobStarted
+from golem_nb.events import (
+    AgreementRejected,
+    AgreementTerminated,
+    Event,
+    JobFinished,
+    JobStarted,
+    ProposalReceived,
+)
 from golem_nb.log import get_logger
 from golem_nb.rest.errors import ApiError
 from golem_nb.rest.ids import AgreementId
 from golem_nb.session.errors import DoesNotFitError, LimitReachedError
-from golem_nb.session.hunger import Hunger
+from golem_nb.session.hunger import Hunger, budget_hunger, job_hunger
 from golem_nb.session.meter import Meter, first_costs
 
 if TYPE_CHECKING:
@@ -48,6 +55,8 @@ REMEMBERED = 10_000
 
 ZERO = Decimal(0)
 
+V = TypeVar("V")
+
 
 @attrs.frozen
 class _Pledge:
@@ -66,6 +75,15 @@ class _Pledge:
     job: str
     first: Decimal
     least: Decimal
+
+
+@attrs.frozen
+class _Entry:
+    """A job of the engine, when it began, and what of its offers does not fit into the budget."""
+
+    job: Job
+    began: float
+    hunger: Hunger = attrs.field(factory=budget_hunger)
 
 
 class Limits:
@@ -99,16 +117,12 @@ class Limits:
         self._meter = meter
         self._handles = handles
         self._warn = warn
-        #: With the times at which they began.
-        self._jobs: dict[str, tuple[Job, float]] = {}
+        self._jobs: dict[str, _Entry] = {}
         self._prices: OrderedDict[str, LinearPrice] = OrderedDict()
+        #: Jobs to which offers were made.
+        self._owners: OrderedDict[str, str] = OrderedDict()
         #: For agreements that are being made, or in force.
         self._pledges: dict[str, _Pledge] = {}
-        self._hunger = Hunger(
-            "the budget",
-            "its fixed fee and a first minute",
-            "Stop the session and begin one with a larger `budget`.",
-        )
         #: Of jobs with a limit of their own.
         self._hungers: dict[str, Hunger] = {}
         self._warned: set[str] = set()
@@ -142,19 +156,20 @@ class Limits:
         price = LinearPrice.agreed(offer.props)
         if price is None:
             return True
-        self._prices[offer.id] = price
-        while len(self._prices) > REMEMBERED:
-            self._prices.popitem(last=False)
+        _remember(self._prices, offer.id, price)
         needed = first_costs(price)
-        if needed <= self.left:
-            self._hunger.feed()
-            return True
-        self._refuse(self._hunger, needed)
+        self._weigh(self._owners.get(offer.id), needed)
         # what is reserved may become free; what was accepted does not
         return needed <= self.budget - self._meter.total().accepted
 
-    def _refuse(self, hunger: Hunger, needed: Decimal) -> None:
-        if hunger.refuse(needed):
+    def _weigh(self, job: str | None, needed: Decimal) -> None:
+        """Take note of whether an offer to a job fits into what is left."""
+        entry = self._jobs.get(job or "")
+        if entry is None:
+            return
+        if needed <= self.left:
+            entry.hunger.feed()
+        elif entry.hunger.refuse(needed):
             self._changed.set()
 
     def reserve(self, entry: str, proposal_id: str, provider: str, job: str) -> None:
@@ -171,21 +186,15 @@ class Limits:
         pledge = _Pledge(job, first_costs(price), first_costs(price, timedelta(seconds=ENDING)))
         left = self.left
         if pledge.first > left:
-            self._refuse(self._hunger, pledge.first)
+            self._weigh(job, pledge.first)
             raise DoesNotFitError(provider, pledge.first, left)
         handle = next((each for each in self._handles() if job in each.engine_jobs), None)
         if handle is not None and handle.max_cost is not None:
             left = self._left_of(handle, handle.max_cost)
-            hunger = self._hungers.setdefault(
-                handle.id,
-                Hunger(
-                    f"`max_cost` of {handle.kind} {handle.id}",
-                    "its fixed fee and a first moment",
-                    "Begin it again with a larger `max_cost`.",
-                ),
-            )
+            hunger = self._hungers.setdefault(handle.id, job_hunger(f"{handle.kind} {handle.id}"))
             if pledge.least > left:
-                self._refuse(hunger, pledge.least)
+                if hunger.refuse(pledge.least):
+                    self._changed.set()
                 raise DoesNotFitError(provider, pledge.least, left)
             hunger.feed()
         self._pledges[entry] = pledge
@@ -221,8 +230,15 @@ class Limits:
     def take(self, event: Event) -> None:
         """Consume an event, after the meter has."""
         match event:
+            case ProposalReceived():
+                _remember(self._owners, event.proposal.id, event.job.id)
+                # known if the session allows the provider: it is asked before this event comes, or after it
+                price = self._prices.get(event.proposal.id)
+                if price is not None:
+                    self._weigh(event.job.id, first_costs(price))
+                return
             case JobStarted():
-                self._jobs[event.job.id] = event.job, asyncio.get_running_loop().time()
+                self._jobs[event.job.id] = _Entry(event.job, asyncio.get_running_loop().time())
             case JobFinished():
                 self._jobs.pop(event.job.id, None)
             case AgreementTerminated() | AgreementRejected():
@@ -256,8 +272,8 @@ class Limits:
                 f"to {money.reserved:.6f} GLM more is owed for what is running. Work was ended; what is "
                 "finished is kept. Stop the session and begin one with a larger `budget`."
             )
-            for job, _ in list(self._jobs.values()):
-                job.stop(error)
+            for entry in list(self._jobs.values()):
+                entry.job.stop(error)
         delays = [_until(used, rate, limit) for limit in self._marks(self.budget)]
         delays += self._look_at_time()
         for handle in self._handles():
@@ -270,8 +286,8 @@ class Limits:
             return []
         over, limit = monotonic() - self._began, self._max_time.total_seconds()
         if over >= limit:
-            for job, _ in list(self._jobs.values()):
-                job.stop(self._late(self._max_time, "Work was ended; what is finished is kept"))
+            for entry in list(self._jobs.values()):
+                entry.job.stop(self._late(self._max_time, "Work was ended; what is finished is kept"))
             return []
         what = f"`max_time` of the session ({self._max_time})"
         return self._time_marks("time of the session", over, limit, what)
@@ -325,27 +341,24 @@ class Limits:
     def _look_for_starvation(self) -> list[float]:
         """End what has waited long enough for an agreement that can be paid for."""
         now = asyncio.get_running_loop().time()
-        waiting = {name: entry for name, entry in self._jobs.items() if entry[0].agreements.waiting}
-        delays = self._hunger.look(
-            now,
-            self.left,
-            self.budget,
-            bool(self._pledges) or next(self._meter.running(), None) is not None,
-            ((f"job {name}", began, job.stop) for name, (job, began) in waiting.items()),
-            self._warn_once,
-        )
+        waiting = {name: entry for name, entry in self._jobs.items() if entry.job.agreements.waiting}
+        delays: list[float] = []
+        in_force = bool(self._pledges) or next(self._meter.running(), None) is not None
+        for name, entry in self._jobs.items():
+            mine = [(f"job {name}", entry.began, entry.job.stop)] if name in waiting else []
+            delays += entry.hunger.look(now, self.left, self.budget, in_force, mine, self._warn_once)
         for handle in self._handles():
             hunger = self._hungers.get(handle.id)
             if hunger is None or handle.max_cost is None or handle.ended:
                 continue
-            mine = [waiting[name] for name in handle.engine_jobs if name in waiting]
+            entries = [waiting[name] for name in handle.engine_jobs if name in waiting]
             in_force = any(pledge.job in handle.engine_jobs for pledge in self._pledges.values())
             delays += hunger.look(
                 now,
                 self._left_of(handle, handle.max_cost),
                 handle.max_cost,
                 in_force or bool(self._meter.rate(handle.engine_jobs)),
-                ((f"{handle.kind} {handle.id}", began, handle.end_early) for _, began in mine),
+                [(f"{handle.kind} {handle.id}", entry.began, handle.end_early) for entry in entries],
                 self._warn_once,
             )
         return delays
@@ -375,6 +388,13 @@ class Limits:
             self._meter.read(account.activity.id, usage.current_usage)
 
         await asyncio.gather(*(read(account) for account in list(self._meter.running())))
+
+
+def _remember(known: OrderedDict[str, V], key: str, value: V) -> None:
+    """Keep a value, and no more than `REMEMBERED` of them."""
+    known[key] = value
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
 
 
 def _until(used: Decimal, rate: Decimal, mark: Decimal) -> float:

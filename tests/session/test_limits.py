@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from golem_nb import Session
+from golem_nb import Session, vm
 from golem_nb.engine.errors import JobTimeoutError
 from golem_nb.localnet import LocalNetwork, Misbehaviour, ProviderSpec
 from golem_nb.services import Service
@@ -179,6 +179,19 @@ def test_a_job_makes_no_agreement_whose_fee_its_limit_does_not_cover(
     enough = session.run("true", payload=alpine, max_cost="0.5")
     assert enough.result(60) == [""]
     assert 0 < session.stop().accepted < Decimal("0.5")
+
+
+def test_what_does_not_fit_one_job_does_not_end_another(
+    begin: Begin, alpine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golem_nb.session.hunger.MARKET_TIME", 3.0)
+    session = begin("0.05", "dear")
+    huge = vm.repo(image_tag="golem/alpine:latest", min_mem_gib=900)
+    unmet = session.run("true", payload=huge)
+    with pytest.raises(LimitReachedError):
+        session.run("true", payload=alpine).result(60)
+    assert not unmet.wait(6)  # nobody has made it an offer, which is not a matter of money
+    unmet.cancel()
 
 
 def test_one_that_fits_is_found_among_those_that_do_not(begin: Begin, alpine: Any) -> None:
