@@ -10,18 +10,19 @@ import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from golem_nb import events
+from golem_nb import arguments, events
 from golem_nb.config import ApiConfig
 from golem_nb.engine import Engine, NullJournal
 from golem_nb.engine.dispatcher import EventDispatcher
 from golem_nb.events import Event, ExecutionInterrupted, ShutdownFinished
 from golem_nb.executor import Executor
 from golem_nb.log import get_logger, log_event_repr, log_summary
+from golem_nb.payload import Payload
 from golem_nb.rest.errors import ApiError
-from golem_nb.strategy import default_strategy
+from golem_nb.strategy import BaseMarketStrategy, default_strategy
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
     from golem_nb.executor.executor import WorkerFunction
     from golem_nb.executor.queue import TaskSource
     from golem_nb.network import Network, NetworkSerialization
-    from golem_nb.payload import Payload
     from golem_nb.services import Cluster, Service, ServiceSerialization, ServiceType
-    from golem_nb.strategy import BaseMarketStrategy
 
 __all__ = ["Golem"]
 
@@ -88,6 +87,8 @@ class Golem:
         There is no application key.
     ValueError
         The budget is not a positive number.
+    TypeError
+        An argument is not what it has to be.
 
     Examples
     --------
@@ -112,7 +113,7 @@ class Golem:
         api_config: ApiConfig | None = None,
         app_key: str | None = None,
     ) -> None:
-        self._budget = _amount(budget)
+        self._budget = arguments.amount("budget", budget)
         if app_key is not None:
             warnings.warn(
                 "Parameter `app_key` is deprecated since version 0.11, "
@@ -120,11 +121,19 @@ class Golem:
                 DeprecationWarning,
                 stacklevel=2,
             )
+        if api_config is not None and not isinstance(api_config, ApiConfig):
+            # what was given is not shown: the application key may be in it
+            raise TypeError(
+                "api_config must be an ApiConfig, such as ApiConfig(app_key=..., api_url=...), "
+                f"not a {type(api_config).__name__}"
+            )
         self._api_config = api_config or ApiConfig(app_key=app_key)
-        self._subnet_tag = subnet_tag or os.environ.get("YAGNA_SUBNET") or DEFAULT_SUBNET
-        self._driver = (payment_driver or os.environ.get("YAGNA_PAYMENT_DRIVER") or DEFAULT_DRIVER).lower()
-        self._network = (
-            payment_network or os.environ.get("YAGNA_PAYMENT_NETWORK") or DEFAULT_NETWORK
+        self._subnet_tag = _setting("subnet_tag", subnet_tag, "YAGNA_SUBNET", DEFAULT_SUBNET)
+        self._driver = _setting(
+            "payment_driver", payment_driver, "YAGNA_PAYMENT_DRIVER", DEFAULT_DRIVER
+        ).lower()
+        self._network = _setting(
+            "payment_network", payment_network, "YAGNA_PAYMENT_NETWORK", DEFAULT_NETWORK
         ).lower()
         self._stream_output = stream_output
         self._dispatcher = EventDispatcher()
@@ -135,8 +144,8 @@ class Golem:
         if strategy is None:
             strategy = default_strategy()
             self.add_event_consumer(strategy.on_event)
-        self._strategy = strategy
-        self.add_event_consumer(event_consumer or log_summary(log_event_repr))
+        self._strategy = _checked_strategy(strategy)
+        self.add_event_consumer(log_summary(log_event_repr) if event_consumer is None else event_consumer)
 
     def __repr__(self) -> str:
         state = "operative" if self.operative else "not operative"
@@ -172,7 +181,7 @@ class Golem:
     def strategy(self, strategy: BaseMarketStrategy) -> None:
         if self.operative:
             raise AttributeError("The strategy of a running Golem cannot be replaced: stop it first")
-        self._strategy = strategy
+        self._strategy = _checked_strategy(strategy)
 
     @property
     def journal(self) -> Journal:
@@ -188,20 +197,20 @@ class Golem:
     def add_event_consumer(
         self,
         event_consumer: Callable[[Any], Any],
-        event_classes_or_names: Iterable[type[Event] | str] = (Event,),
+        event_classes_or_names: Iterable[type[Event] | str] | type[Event] | str = (Event,),
     ) -> Awaitable[None]:
         """Let another consumer have events.
 
         Events reach it in order, one at a time. What it raises is logged and does no harm; what it returns
-        is awaited if it
-        can be.
+        is awaited if it can be.
 
         Parameters
         ----------
         event_consumer
             Called with each event.
         event_classes_or_names
-            Classes of the events that it wants, or their names in `golem_nb.events`.
+            Classes of the events that it wants, or their names in `golem_nb.events`; one of them may stand
+            alone.
 
         Returns
         -------
@@ -212,8 +221,15 @@ class Golem:
         ------
         ValueError
             There is no event class of that name.
+        TypeError
+            The consumer cannot be called, or a class is not one of events.
         """
-        self._dispatcher.add(event_consumer, tuple(_event_class(item) for item in event_classes_or_names))
+        if not callable(event_consumer):
+            raise TypeError(f"event_consumer must be a function of an event, not {event_consumer!r}")
+        wanted = event_classes_or_names
+        if isinstance(wanted, str | type):
+            wanted = (wanted,)
+        self._dispatcher.add(event_consumer, tuple(map(_event_class, wanted)))
         return _Done()
 
     async def start(self) -> None:
@@ -285,7 +301,7 @@ class Golem:
         data: TaskSource,
         payload: Payload,
         max_workers: int | None = None,
-        timeout: timedelta | None = None,
+        timeout: timedelta | float | None = None,
         job_id: str | None = None,
         implicit_init: bool = True,
     ) -> AsyncGenerator[Task[Any, Any], None]:
@@ -303,7 +319,7 @@ class Golem:
         max_workers
             Most workers at the same time, 5 by default.
         timeout
-            Time for all tasks, 15 minutes by default.
+            Time for all tasks, as a `timedelta` or in seconds; 15 minutes by default.
         job_id
             Name of the job in events.
         implicit_init
@@ -318,11 +334,9 @@ class Golem:
         RuntimeError
             The engine is not running.
         """
-        if inspect.isawaitable(payload):
-            payload = await payload
-        executor = Executor(
-            _engine=self._running(), payload=payload, max_workers=max_workers, timeout=timeout
-        )
+        engine = self._running()
+        payload = _checked_payload(await _awaited(payload))
+        executor = Executor(_engine=engine, payload=payload, max_workers=max_workers, timeout=timeout)
         async with aclosing(executor.submit(worker, data, job_id, implicit_init)) as tasks:
             async for task in tasks:
                 yield task
@@ -564,23 +578,32 @@ async def _payload(service_class: type[Service], payload: Payload | None) -> Pay
         raise ValueError(
             f"The `payload` argument is not what {name}.get_payload() returns: leave one of them out."
         )
-    return chosen
+    return _checked_payload(chosen)
 
 
-def _amount(budget: float | Decimal) -> Decimal:
-    try:
-        amount = Decimal(str(budget))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if isinstance(budget, bool) or not amount.is_finite() or amount <= 0:
-        raise ValueError(f"budget must be a positive number of GLM, not {budget!r}")
-    return amount
+def _checked_payload(payload: object) -> Payload:
+    return arguments.instance("payload", payload, Payload, "a Payload, such as vm.repo(image_tag=...)")
 
 
-def _event_class(item: type[Event] | str) -> type[Event]:
+def _checked_strategy(strategy: object) -> BaseMarketStrategy:
+    wanted = "a market strategy, such as LeastExpensiveLinearPayuMS()"
+    return arguments.instance("strategy", strategy, BaseMarketStrategy, wanted)  # type: ignore[type-abstract]
+
+
+def _setting(name: str, given: str | None, variable: str, default: str) -> str:
+    if given is not None:
+        arguments.instance(name, given, str, "a text")
+    return given or os.environ.get(variable) or default
+
+
+def _event_class(item: object) -> type[Event]:
     if isinstance(item, str):
         found = getattr(events, item, None)
         if not (isinstance(found, type) and issubclass(found, Event)):
             raise ValueError(f"There is no event class {item!r} in golem_nb.events")
         return found
+    if not (isinstance(item, type) and issubclass(item, Event)):
+        raise TypeError(
+            f"event_classes_or_names must be classes of golem_nb.events, or their names, not {item!r}"
+        )
     return item

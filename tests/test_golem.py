@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from golem_nb import Golem
@@ -44,7 +45,7 @@ def test_all_parameters_are_keywords() -> None:
 
 
 @pytest.mark.contract("G01")
-@pytest.mark.parametrize("budget", [1, 0.5, Decimal("0.1"), "2.5"])
+@pytest.mark.parametrize("budget", [1, 0.5, Decimal("0.1"), "2.5", np.int64(3), np.float64(0.25)])
 def test_budgets(budget: Any) -> None:
     assert str(budget) in repr(Golem(budget=budget, api_config=NOWHERE))
 
@@ -125,6 +126,53 @@ def test_consumers_name_their_events() -> None:
         golem.add_event_consumer(print, ["AgreementConfirmd"])
     with pytest.raises(ValueError, match="no event class 'datetime'"):
         golem.add_event_consumer(print, ["datetime"])
+
+
+@pytest.mark.contract("G08", "G09")
+def test_a_lone_event_class_or_name_will_do() -> None:
+    golem = Golem(budget=1, api_config=NOWHERE)
+    golem.add_event_consumer(print, ShutdownFinished)
+    golem.add_event_consumer(print, "ShutdownFinished")
+    with pytest.raises(ValueError, match="no event class 'TaskStart'"):
+        golem.add_event_consumer(print, "TaskStart")
+
+
+@pytest.mark.parametrize("classes", [int, [int], [ShutdownFinished, 3]])
+def test_only_events_can_be_asked_for(classes: Any) -> None:
+    golem = Golem(budget=1, api_config=NOWHERE)
+    with pytest.raises(
+        TypeError, match=r"must be classes of golem_nb.events, or their names, not (<class 'int'>|3)$"
+    ):
+        golem.add_event_consumer(print, classes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"strategy": 7}, "strategy must be a market strategy, such as .*, not 7$"),
+        (
+            {"strategy": LeastExpensiveLinearPayuMS},
+            r"strategy must be .*: call the class, LeastExpensiveLinearPayuMS\(\.\.\.\)$",
+        ),
+        ({"event_consumer": 3}, "event_consumer must be a function of an event, not 3$"),
+        ({"event_consumer": 0}, "event_consumer must be a function of an event, not 0$"),
+        ({"api_config": "http://localhost"}, "api_config must be an ApiConfig, .* not a str$"),
+        ({"api_config": {"app_key": "a-secret-key"}}, "api_config must be an ApiConfig, .* not a dict$"),
+        ({"subnet_tag": 3}, "subnet_tag must be a text, not 3$"),
+        ({"payment_driver": 3}, "payment_driver must be a text, not 3$"),
+        ({"payment_network": b"hoodi"}, "payment_network must be a text, not b'hoodi'$"),
+    ],
+)
+def test_an_argument_of_a_wrong_kind_is_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message) as caught:
+        Golem(**{"budget": 1, "api_config": NOWHERE, **wrong})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_strategy_that_is_none_cannot_be_set() -> None:
+    golem = Golem(budget=1, api_config=NOWHERE)
+    with pytest.raises(TypeError, match="strategy must be a market strategy"):
+        golem.strategy = LeastExpensiveLinearPayuMS  # type: ignore[assignment]
 
 
 @pytest.mark.contract("G10")

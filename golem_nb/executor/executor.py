@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from golem_nb.arguments import count, duration
 from golem_nb.engine.errors import (
     JobTimeoutError,
     TasksFailedError,
@@ -71,7 +72,8 @@ class Executor:
     max_workers
         Most workers, each with an activity of its own, at the same time; None: 5.
     timeout
-        Time for all tasks; None: 15 minutes. The agreements expire with it, but not within 5 minutes.
+        Time for all tasks, as a `timedelta` or in seconds; None: 15 minutes. The agreements expire
+        with it, but not within 5 minutes.
     """
 
     def __init__(
@@ -80,16 +82,12 @@ class Executor:
         _engine: Engine,
         payload: Payload,
         max_workers: int | None = None,
-        timeout: timedelta | None = None,
+        timeout: timedelta | float | None = None,
     ) -> None:
         self._engine = _engine
         self._payload = payload
-        self._max_workers = DEFAULT_MAX_WORKERS if max_workers is None else max_workers
-        self._timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-        if self._max_workers < 1:
-            raise ValueError(f"max_workers must be at least 1, not {max_workers!r}")
-        if self._timeout <= timedelta(0):
-            raise ValueError(f"timeout must be positive, not {timeout}")
+        self._max_workers = DEFAULT_MAX_WORKERS if max_workers is None else count("max_workers", max_workers)
+        self._timeout = DEFAULT_TIMEOUT if timeout is None else duration("timeout", timeout)
 
     async def submit(
         self,

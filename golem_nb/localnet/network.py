@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from golem_nb.arguments import number
 from golem_nb.config import ApiConfig
 from golem_nb.localnet.chain import Transfer
 from golem_nb.localnet.control import Control
@@ -189,14 +190,17 @@ class LocalNetwork:
                 "the local Golem network needs Linux (its providers use namespaces); "
                 "connect to a daemon of the public network instead: YAGNA_API_URL, YAGNA_APPKEY"
             )
-        specs = default_specs(providers) if isinstance(providers, int) else list(providers)
+        specs = _specs(providers)
         names = [spec.name for spec in specs]
         if twice := {name for name in names if names.count(name) > 1}:
             raise LocalNetworkError(f"several providers are named {', '.join(map(repr, sorted(twice)))}")
-        if not 5 <= payment_interval <= 3600:  # the daemon takes no shorter one
+        interval = number(payment_interval)
+        if interval is None:
+            raise TypeError(f"payment_interval must be a number of seconds, not {payment_interval!r}")
+        if not 5 <= interval <= 3600:  # the daemon takes no shorter one
             raise LocalNetworkError(f"payment_interval must be 5 to 3600 seconds, not {payment_interval}")
         self._specs = tuple(specs)
-        self._interval = float(payment_interval)
+        self._interval = float(interval)
         self._folder = NetworkFolder(name or fresh_name())
         self._process: subprocess.Popen[bytes] | None = None
         self._descriptor: Descriptor | None = None
@@ -535,6 +539,18 @@ class LocalNetwork:
         else:
             if process.returncode is not None and process.stdout is not None:
                 process.stdout.close()
+
+
+def _specs(providers: object) -> list[ProviderSpec]:
+    """Read the argument `providers`: how many, or which."""
+    how_many = number(providers)
+    if isinstance(how_many, int):
+        return default_specs(how_many)
+    if isinstance(providers, Iterable):
+        specs = list(providers)
+        if all(isinstance(spec, ProviderSpec) for spec in specs):
+            return specs
+    raise TypeError(f"providers must be a number, or some ProviderSpec(...), not {providers!r}")
 
 
 def _first_line(process: subprocess.Popen[bytes], logs: Path) -> bytes:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from golem_nb.arguments import number
 from golem_nb.payload.package import Package, PackageException
 from golem_nb.payload.registry import (
     DEFAULT_REPOSITORY_URL,
@@ -45,6 +46,7 @@ from golem_nb.props.inf import (
     VmPackageFormat,
     VmRequest,
 )
+from golem_nb.props.values import finite
 
 if TYPE_CHECKING:
     from golem_nb.props.builder import DemandBuilder
@@ -274,14 +276,11 @@ def manifest(
 def _requirements(
     min_mem_gib: float, min_storage_gib: float, min_cpu_threads: int, capabilities: list[VmCaps] | None
 ) -> dict[str, Any]:
-    amounts: dict[str, Any] = {
-        "min_mem_gib": min_mem_gib,
-        "min_storage_gib": min_storage_gib,
-        "min_cpu_threads": min_cpu_threads,
+    amounts = {
+        "min_mem_gib": _requirement("min_mem_gib", min_mem_gib),
+        "min_storage_gib": _requirement("min_storage_gib", min_storage_gib),
+        "min_cpu_threads": _requirement("min_cpu_threads", min_cpu_threads),
     }
-    for name, amount in amounts.items():
-        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
-            raise PackageException(f"{name} must be a number, zero or more, not {shown(amount)}.")
     wanted: Any = [] if capabilities is None else capabilities
     if not isinstance(wanted, list | tuple):
         raise PackageException(f"capabilities must be a list, e.g. ['vpn'], not {shown(capabilities)}.")
@@ -291,6 +290,13 @@ def _requirements(
     except ConstraintException as error:
         raise PackageException(f"capabilities must be names such as 'vpn' or 'inet': {error}") from error
     return {**amounts, "capabilities": list(wanted)}
+
+
+def _requirement(name: str, value: object) -> int | float | Decimal:
+    amount = number(value)
+    if amount is None or not finite(amount) or amount < 0:
+        raise PackageException(f"{name} must be a number, zero or more, not {shown(value)}.")
+    return amount
 
 
 def _check_manifest(text: object) -> None:

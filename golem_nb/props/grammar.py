@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from golem_nb.arguments import number
 from golem_nb.props.errors import ConstraintException, shown
 from golem_nb.props.values import finite, milliseconds
 
@@ -194,12 +194,12 @@ def _text(key: str, operator: str, value: object) -> str:
         if operator != "=":
             raise _inexpressible(key, operator, value, "true and false have no order")
         return "true" if value else "false"
-    if isinstance(value, int | float | Decimal):
-        if not finite(value):
+    if (plain := number(value)) is not None:
+        if not finite(plain):
             raise _inexpressible(
                 key, operator, value, "only finite numbers of reasonable size can be compared"
             )
-        return str(value)
+        return str(plain)
     if isinstance(value, str):
         return _string(key, operator, value)
     if value is None:

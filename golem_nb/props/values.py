@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, get_args, get_origin
 
+from golem_nb.arguments import number
 from golem_nb.props.errors import InvalidPropertiesError, shown
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def _encode(key: str, value: object) -> Any:
         value = value.value
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float | Decimal):
-        if not finite(value):
+    if (plain := number(value)) is not None:
+        if not finite(plain):
             raise _unsendable(key, value, "only finite numbers of reasonable size can be sent")
-        return float(value) if isinstance(value, Decimal) else value
+        return float(plain) if isinstance(plain, Decimal) else plain
     if isinstance(value, str):
         try:
             value.encode()

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from golem_nb.arguments import amount, count, duration
 from golem_nb.log import get_logger
 from golem_nb.payload import vm
 from golem_nb.payload.registry import use_registry
@@ -43,7 +44,7 @@ from golem_nb.session.meter import Money
 from golem_nb.session.networks import SessionNetwork
 from golem_nb.session.places import LOCAL
 from golem_nb.session.portal import in_notebook
-from golem_nb.session.settings import Settings, amount, count, duration
+from golem_nb.session.settings import Settings
 from golem_nb.session.tasks import TasksJob
 from golem_nb.session.views import DEFAULT_WORKERS, SessionViews
 from golem_nb.ui import Desk

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from golem_nb.arguments import amount, count, duration
 from golem_nb.localnet import LocalNetwork
 from golem_nb.session.errors import SessionError
 from golem_nb.session.places import LOCAL, LocalPlace, RealPlace, find_place
@@ -16,7 +17,7 @@ from golem_nb.session.places import LOCAL, LocalPlace, RealPlace, find_place
 if TYPE_CHECKING:
     from golem_nb.strategy import BaseMarketStrategy
 
-__all__ = ["Settings", "amount", "count", "duration"]
+__all__ = ["Settings"]
 
 #: Providers of a local network of the session's own.
 PROVIDERS = 3
@@ -115,53 +116,6 @@ class Settings:
             for (name, mine), (_, theirs) in zip(self.print, other.print, strict=True)
             if mine != theirs
         ]
-
-
-def amount(name: str, value: float | str | Decimal) -> Decimal:
-    """Read an amount of GLM.
-
-    Raises
-    ------
-    ValueError
-        It is not a positive number.
-    """
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if isinstance(value, bool) or not number.is_finite() or number <= 0:
-        raise ValueError(f"{name} must be a positive number of GLM, not {value!r}")
-    return number
-
-
-def duration(name: str, value: float | timedelta) -> timedelta:
-    """Read a time: seconds or a `timedelta`.
-
-    Raises
-    ------
-    ValueError
-        It is not positive, or no time at all.
-    """
-    try:
-        time = value if isinstance(value, timedelta) else timedelta(seconds=value)
-    except (OverflowError, ValueError):
-        raise ValueError(f"{name} must be a number of seconds, or a timedelta, not {value!r}") from None
-    if time <= timedelta(0):
-        raise ValueError(f"{name} must be positive, not {value}")
-    return time
-
-
-def count(name: str, value: int) -> int:
-    """Read a number of things.
-
-    Raises
-    ------
-    ValueError
-        It is less than one.
-    """
-    if isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value!r}")
-    return value
 
 
 def _print_of(value: Any, depth: int = 3) -> str:

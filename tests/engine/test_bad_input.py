@@ -26,15 +26,19 @@ from golem_nb.engine import (
     WorkersFailedError,
 )
 from golem_nb.exceptions import GolemError
+from golem_nb.payload import Payload
 from golem_nb.payload.package import PackageException
 from golem_nb.rest import Configuration, Payment
 from golem_nb.rest.activity import BatchTimeoutError, CommandExecutionError
 from golem_nb.rest.errors import DaemonUnreachableError, UnauthorizedError
+from golem_nb.services import Service
+
+from .conftest import echo
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork
 
-    from .conftest import Batch, Outcome
+    from .conftest import Batch, Outcome, Running
 
 Tasks = AsyncIterator[Task[Any, Any]]
 Worker = AsyncGenerator[Any, Any]
@@ -134,6 +138,52 @@ async def test_no_such_image(network: LocalNetwork, tame: Batch) -> None:
     )
     # nothing was begun
     assert outcome.names == ["ShutdownFinished"]
+
+
+# --- arguments -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"timeout": "5"}, "timeout must be a number of seconds, or a timedelta, not '5'"),
+        ({"timeout": 0}, "timeout must be positive, not 0"),
+        ({"timeout": float("nan")}, "timeout must be a number of seconds, or a timedelta, not nan"),
+        ({"max_workers": "3"}, "max_workers must be a whole number, not '3'"),
+        ({"max_workers": 2.5}, "max_workers must be a whole number, not 2.5"),
+        ({"max_workers": 0}, "max_workers must be at least 1, not 0"),
+        ({"payload": "golem/alpine:latest"}, r"payload must be a Payload, .*, not 'golem/alpine:latest'"),
+        ({"payload": Payload}, r"payload must be a Payload, .*: call the class, Payload\(\.\.\.\)"),
+    ],
+)
+async def test_an_argument_that_makes_no_sense(running: Running, wrong: dict[str, Any], message: str) -> None:
+    arguments = {"payload": running.payload, **wrong}
+    with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+        async for _ in running.golem.execute_tasks(echo, [Task("x")], **arguments):
+            pass
+    assert not running.heard.of("JobStarted")
+
+
+async def test_a_service_s_payload_that_is_none(running: Running) -> None:
+    class Named(Service):
+        @staticmethod
+        async def get_payload() -> Any:
+            return "golem/alpine:latest"
+
+    with pytest.raises(TypeError, match=r"payload must be a Payload, .*, not 'golem/alpine:latest'"):
+        await running.golem.run_service(Named)
+
+
+async def test_seconds_are_a_timeout(running: Running) -> None:
+    with pytest.raises(JobTimeoutError, match=r"after 0:00:00\.5"):
+        async for _ in running.golem.execute_tasks(echo, endless(), running.payload, timeout=0.5):
+            pass
+
+
+async def endless() -> AsyncIterator[Task[Any, Any]]:
+    """No task ever, and no end."""
+    await asyncio.Event().wait()
+    yield Task(None)
 
 
 # --- the work --------------------------------------------------------------------------------------------

@@ -212,6 +212,10 @@ def test_what_cannot_be_a_network(data: Path) -> None:
         LocalNetwork(1, name="../escape")
     with pytest.raises(LocalNetworkError, match="payment_interval"):
         LocalNetwork(1, payment_interval=0)
+    with pytest.raises(TypeError, match=r"providers must be a number, or some ProviderSpec.*, not '3'"):
+        LocalNetwork("3")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="payment_interval must be a number of seconds, not '5'"):
+        LocalNetwork(1, payment_interval="5")  # type: ignore[arg-type]
 
 
 async def test_a_start_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ import base64
 import inspect
 import json
 import socket
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import web
 
@@ -133,6 +135,20 @@ async def test_image_by_url_is_looked_at_but_not_fetched(registry: Any) -> None:
 def test_arguments_are_checked_by_the_call_itself(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(PackageException, match=text):
         vm.repo(**arguments)
+
+
+async def test_requirements_are_any_kind_of_number(registry: Any) -> None:
+    package = await vm.repo(
+        image_tag=TAG,
+        repository_url=registry.url,
+        min_mem_gib=Decimal("1.5"),  # type: ignore[arg-type]
+        min_storage_gib=np.float64(2.5),
+        min_cpu_threads=np.int64(3),  # type: ignore[arg-type]
+    )
+    builder = DemandBuilder()
+    await builder.decorate(package)
+    for wanted in ("(golem.inf.mem.gib>=1.5)", "(golem.inf.storage.gib>=2.5)", "(golem.inf.cpu.threads>=3)"):
+        assert wanted in builder.constraints
 
 
 async def test_registry_may_be_named_by_the_environment(

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +55,15 @@ def test_values_of_properties() -> None:
 
 
 @pytest.mark.contract("P03")
+def test_numbers_of_other_libraries_become_python_s_own() -> None:
+    builder = DemandBuilder()
+    builder.add_properties({"int": np.int64(2), "list": [np.float64(0.5), np.float32(0.25), Fraction(1, 8)]})
+    assert json.dumps(builder.properties) == '{"int": 2, "list": [0.5, 0.25, 0.125]}'
+    assert type(builder.properties["int"]) is int
+    assert {type(number) for number in builder.properties["list"]} == {float}
+
+
+@pytest.mark.contract("P03")
 def test_naive_datetime_is_local_time() -> None:
     builder = DemandBuilder()
     now = datetime.now()
@@ -66,6 +78,8 @@ def test_naive_datetime_is_local_time() -> None:
         b"bytes",
         float("nan"),
         float("inf"),
+        np.float64("nan"),
+        Fraction(10**400),
         Decimal("NaN"),
         {1, 2},
         object(),

@@ -4,8 +4,10 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,9 @@ class Colour(Enum):
         ("<=", 1e-7, "(k<=1e-07)"),
         ("<", Decimal("0.10"), "(k<0.10)"),
         (">", -3, "(k>-3)"),
+        (">=", np.int64(3), "(k>=3)"),
+        (">=", np.float64(0.5), "(k>=0.5)"),
+        ("=", Fraction(1, 4), "(k=0.25)"),
         ("=", True, "(k=true)"),
         ("=", False, "(k=false)"),
         ("=", Colour.RED, "(k=red)"),

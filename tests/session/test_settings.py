@@ -61,12 +61,14 @@ def test_a_named_network_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"providers": 0}, "at least 1"),
         ({"max_time": 0}, "max_time must be positive"),
         ({"max_time": float("nan")}, "max_time must be a number of seconds"),
+        ({"max_time": "5"}, "max_time must be a number of seconds, or a timedelta, not '5'"),
         ({"max_tries": 0}, "max_tries must be at least 1"),
+        ({"max_tries": 2.5}, "max_tries must be a whole number, not 2.5"),
         ({"name": " "}, "name must not be empty"),
     ],
 )
 def test_what_makes_no_sense_is_said(changes: dict[str, object], advice: str) -> None:
-    with pytest.raises((ValueError, SessionError), match=advice):
+    with pytest.raises((ValueError, TypeError, SessionError), match=advice):
         settings(**changes)
 
 
