@@ -57,7 +57,7 @@ class AgreementAccount:
     Attributes
     ----------
     price
-        The agreed price; None where it is of a kind that cannot be checked.
+        The agreed price; None where it cannot be read, so that it explains no bill.
     ended
         Whether the agreement is over, so that its invoice may be accepted.
     reachable
@@ -90,11 +90,15 @@ class AgreementAccount:
         return sum((activity.accepted for activity in self.activities.values()), Decimal(0))
 
     @property
-    def explained(self) -> Decimal | None:
-        """The most that price and usage explain, GLM; None where the price cannot be checked."""
+    def explained(self) -> Decimal:
+        """The most that price and usage explain, GLM."""
+        return sum(map(self.explained_for, self.activities.values()), Decimal(0))
+
+    def explained_for(self, activity: ActivityAccount) -> Decimal:
+        """The most that price and usage explain of one activity, GLM; nothing where there is no price."""
         if self.price is None:
-            return None
-        return sum((self.price.explained(a.usage, a.lifetime) for a in self.activities.values()), Decimal(0))
+            return Decimal(0)
+        return self.price.explained(activity.usage, activity.lifetime)
 
     def too_many_notes(self, activity: ActivityAccount, note: DebitNote) -> dict[str, str] | None:
         """Count a debit note; return why the agreement must be ended if they come too often."""

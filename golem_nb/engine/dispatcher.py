@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from golem_nb.engine.user_code import USER_ERRORS, cancels_us
 from golem_nb.events import Event
 from golem_nb.log import get_logger
 
@@ -59,7 +60,9 @@ class _Queue:
                 if outcome is not None:
                     try:
                         await outcome
-                    except (Exception, SystemExit):
+                    except USER_ERRORS as error:
+                        if cancels_us(error):
+                            raise
                         self._failed(event)
                 if loop.time() > until:
                     await asyncio.sleep(0)
@@ -74,7 +77,7 @@ class _Queue:
         started = time.perf_counter()
         try:
             outcome = self.consumer(event)
-        except (Exception, SystemExit):  # asyncio would let SystemExit of a callback tear down the whole loop
+        except USER_ERRORS:  # nothing is awaited here, so that no cancellation is ours
             self._failed(event)
             return None
         took = time.perf_counter() - started

@@ -231,7 +231,6 @@ class Engine:
                 self._decoration = await self.payment.decorate_demand([self.budget.allocation.id])
                 async with GsbStorage(Gsb(self._configuration.gsb()), self.node_id) as self.storage:
                     background = asyncio.create_task(self._listen(), name="golem_nb listeners")
-                    background.add_done_callback(self._on_deaf)
                     background.add_done_callback(self._listeners_ended)
                     try:
                         ready.set_result(None)
@@ -268,12 +267,6 @@ class Engine:
             group.create_task(
                 self._watch_agreements(self.session_id, self.started), name="ends of agreements"
             )
-
-    def _on_deaf(self, listeners: asyncio.Task[None]) -> None:
-        """Stop the work when nobody listens any more to what providers ask for, through a bug."""
-        if not listeners.cancelled() and (error := listeners.exception()) is not None:
-            logger.error("The engine can no longer listen to the daemon", exc_info=error)
-            self.fail(RuntimeError(f"The engine can no longer listen to the daemon: {error!r}"))
 
     async def _shut_down(self) -> None:
         logger.info("Golem is shutting down...")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from golem_nb.engine.charges import LinearPrice, UnreadablePriceError
 from golem_nb.engine.journal import step
 from golem_nb.engine.offers import PREFERENCE_WAIT
 from golem_nb.engine.unmet import why_unmet
@@ -84,6 +85,15 @@ def platforms(proposal: OfferProposal) -> set[str]:
         if key.startswith(PLATFORM_PREFIX)
     }
     return named or {"NGNT"}
+
+
+def _price_fault(proposal: OfferProposal) -> str | None:
+    """Say why no bill could be checked against the price of an offer; None where it can be."""
+    try:
+        LinearPrice.read(proposal.props)
+    except UnreadablePriceError as error:
+        return str(error)
+    return None
 
 
 class Negotiation:
@@ -274,6 +284,8 @@ class Negotiation:
                 await self._reject(proposal, "Score too low")
             elif self._platform not in platforms(proposal):
                 await self._reject(proposal, "No common payment platform")
+            elif (fault := _price_fault(proposal)) is not None:
+                await self._reject(proposal, f"Unreadable price: {fault}")
             elif proposal.is_draft:
                 self._confirmed += 1
                 self._job.emit(ProposalConfirmed, proposal=proposal)

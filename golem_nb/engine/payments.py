@@ -233,13 +233,12 @@ class Payments:
         due = note.total_amount_due
         if due < activity.accepted:
             return  # overtaken by a later one
-        if account.price is not None:
-            explained = account.price.explained(activity.usage, activity.lifetime)
-            if due > explained:
-                error = OverchargeError(f"Debit note {note.debit_note_id}", held.provider, due, explained)
-                self._failed(account, error)
-                self._end(account, {"message": str(error), "golem.requestor.code": "Overcharged"})
-                return
+        explained = account.explained_for(activity)
+        if due > explained:
+            error = OverchargeError(f"Debit note {note.debit_note_id}", held.provider, due, explained)
+            self._failed(account, error)
+            self._end(account, {"message": str(error), "golem.requestor.code": "Overcharged"})
+            return
         if await self._engine.strategy.debit_note_accepted_amount(note) < due:
             logger.warning(
                 "Ignored debit note %s from %s, amount: %s", note.debit_note_id, held.provider, due
@@ -287,7 +286,7 @@ class Payments:
         held, journal = account.held, self._engine.journal
         await asyncio.gather(*(self._read_usage(activity) for activity in account.activities.values()))
         explained = account.explained
-        if explained is not None and invoice.amount > explained:
+        if invoice.amount > explained:
             error = OverchargeError(f"Invoice {invoice.invoice_id}", held.provider, invoice.amount, explained)
             self._failed(account, error)
             async with step(journal, "reject_invoice", invoice_id=invoice.invoice_id, amount=invoice.amount):

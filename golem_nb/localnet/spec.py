@@ -57,6 +57,8 @@ class MisbehaviourKind(StrEnum):
     OVERCHARGE = "overcharge"
     #: A debit note every `interval` seconds (default 0.2), whatever has been agreed.
     TOO_MANY_DEBIT_NOTES = "too-many-debit-notes"
+    #: The prices in the answers to proposals are text instead of numbers.
+    UNREADABLE_PRICE = "unreadable-price"
     #: No invoice is sent at the end.
     NO_INVOICE = "no-invoice"
     #: Commands never end: after `after` of them (default 0) a `run` starts and no more is heard of it.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from golem_nb.engine.charges import LinearPrice
+from golem_nb.engine.accounts import ActivityAccount, AgreementAccount
+from golem_nb.engine.charges import LinearPrice, UnreadablePriceError
 
 OFFER: dict[str, Any] = {
     "golem.com.pricing.model": "linear",
@@ -49,19 +51,32 @@ def test_without_a_report_the_lifetime_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "fault"),
     [
-        {"golem.com.pricing.model": "auction"},
-        {"golem.com.pricing.model.linear.coeffs": [0.1]},
-        {"golem.com.pricing.model.linear.coeffs": [0.1, "many", 0.2]},
-        {"golem.com.pricing.model.linear.coeffs": [0.1, -1.0, 0.2]},
-        {"golem.com.pricing.model.linear.coeffs": [0.1, float("nan"), 0.2]},
-        {"golem.com.pricing.model.linear.coeffs": None},
-        {"golem.com.usage.vector": "everything"},
+        ({"golem.com.pricing.model": "auction"}, "the price model is 'auction', not 'linear'"),
+        ({"golem.com.pricing.model": None}, "the price model is None"),
+        ({"golem.com.pricing.model.linear.coeffs": [0.1]}, "are not the prices of"),
+        ({"golem.com.pricing.model.linear.coeffs": [0.1, "many", 0.2]}, "'many' is no price"),
+        ({"golem.com.pricing.model.linear.coeffs": ["2e-05", 0.1, 0.2]}, "'2e-05' is no price"),
+        ({"golem.com.pricing.model.linear.coeffs": [0.1, True, 0.2]}, "True is no price"),
+        ({"golem.com.pricing.model.linear.coeffs": [0.1, -1.0, 0.2]}, "-1.0 is no price"),
+        ({"golem.com.pricing.model.linear.coeffs": [0.1, float("nan"), 0.2]}, "nan is no price"),
+        ({"golem.com.pricing.model.linear.coeffs": None}, "are not the prices of"),
+        ({"golem.com.usage.vector": "everything"}, "the usage counters are 'everything'"),
+        ({"golem.com.usage.vector": ["golem.usage.cpu_sec"] * 2}, "listed twice"),
+        ({"golem.com.usage.vector": [["golem.usage.cpu_sec"], 1]}, "the usage counters are"),
     ],
 )
-def test_an_unreadable_price_explains_nothing_by_itself(change: dict[str, Any]) -> None:
+def test_an_unreadable_price_is_named(change: dict[str, Any], fault: str) -> None:
     assert LinearPrice.agreed({**OFFER, **change}) is None
+    with pytest.raises(UnreadablePriceError, match=fault):
+        LinearPrice.read({**OFFER, **change})
+
+
+def test_without_a_price_nothing_is_explained() -> None:
+    account = AgreementAccount(job=Mock(), held=Mock(), price=None)
+    account.activities = {Mock(): ActivityAccount(Mock(), usage=[100.0, 50.0])}
+    assert account.explained == 0
 
 
 def test_a_hostile_number_of_threads_counts_as_one() -> None:

@@ -73,6 +73,23 @@ async def test_a_consumer_that_wants_to_exit_does_not_take_the_loop_with_it(
     assert "SystemExit" in caplog.text
 
 
+async def test_a_consumer_that_is_cancelled_gets_the_next_event(caplog: pytest.LogCaptureFixture) -> None:
+    dispatcher = EventDispatcher()
+    seen: list[Event] = []
+
+    async def lost(event: Event) -> None:
+        seen.append(event)
+        raise asyncio.CancelledError("what it has waited for is no more")
+
+    dispatcher.add(lost, (Event,))
+    dispatcher.start()
+    for _ in range(2):
+        dispatcher.emit(ShutdownFinished())
+    await dispatcher.stop()
+    assert len(seen) == 2
+    assert caplog.text.count("CancelledError: what it has waited for is no more") == 2
+
+
 async def test_a_consumer_that_blocks_the_loop_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     dispatcher = EventDispatcher()
     dispatcher.add(lambda event: time.sleep(0.12), (Event,))

@@ -26,9 +26,11 @@ from golem_nb.engine import (
 from golem_nb.events import AgreementTerminated
 from golem_nb.localnet import Misbehaviour
 from golem_nb.rest.activity import BatchError, BatchTimeoutError
+from golem_nb.strategy import MarketStrategy
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork, LocalProvider
+    from golem_nb.rest.market import OfferProposal
 
     from .conftest import Batch
 
@@ -82,6 +84,34 @@ async def test_a_provider_that_starts_no_activity(
     assert outcome.error is None
     assert sorted(outcome.results) == ALL
     assert all(event.provider_id == bad.node_id for event in outcome.of("ActivityCreateFailed"))
+
+
+class TakesAll(MarketStrategy):
+    """A strategy that looks at nothing, as the shortest one that can be written does."""
+
+    async def score_offer(self, offer: OfferProposal) -> float:
+        return 1.0
+
+
+async def test_an_offer_whose_price_cannot_be_read_is_refused(
+    batch: Batch, bad: LocalProvider, unruly: LocalNetwork
+) -> None:
+    good = unruly.provider("good")
+    # else it could ask for anything
+    await bad.misbehave("unreadable-price", Misbehaviour(kind="overcharge", factor=Decimal(1000)))
+    outcome = await batch(strategy=TakesAll())
+    assert outcome.error is None
+    assert sorted(outcome.results) == ALL
+    assert {event.provider_id for event in outcome.of("AgreementCreated")} == {good.node_id}
+    alone = await batch(only="bad", strategy=TakesAll(), timeout=5)
+    assert isinstance(alone.error, JobTimeoutError)
+    assert "no agreement was made; " in str(alone.error)
+    assert "Unreadable price: " in str(alone.error)
+    assert " is no price" in str(alone.error)
+    reasons = {event.reason for event in alone.of("ProposalRejected") if event.provider_id == bad.node_id}
+    assert all(reason.startswith("Unreadable price: ") for reason in reasons)
+    assert all(reason.endswith(" is no price") for reason in reasons)
+    assert not alone.of("AgreementCreated", "InvoiceReceived")
 
 
 async def test_an_image_that_the_provider_cannot_fetch(batch: Batch, bad: LocalProvider) -> None:

@@ -15,8 +15,9 @@ from golem_nb.localnet.provider.faults import HOSTILE_NAME
 from golem_nb.localnet.provider.pricing import COUNTERS, LinearPricing
 from golem_nb.localnet.spec import ProviderSpec
 
-__all__ = ["ACCEPT_TIMEOUT", "NOTE_INTERVAL", "PAYMENT_TIMEOUT", "Offer"]
+__all__ = ["ACCEPT_TIMEOUT", "COEFFICIENTS", "NOTE_INTERVAL", "PAYMENT_TIMEOUT", "Offer"]
 
+COEFFICIENTS: Final = "golem.com.pricing.model.linear.coeffs"
 ACCEPT_TIMEOUT: Final = "golem.com.payment.debit-notes.accept-timeout?"
 NOTE_INTERVAL: Final = "golem.com.scheme.payu.debit-note.interval-sec?"
 PAYMENT_TIMEOUT: Final = "golem.com.scheme.payu.payment-timeout-sec?"
@@ -66,7 +67,7 @@ class Offer:
             ACCEPT_TIMEOUT: _whole(spec.debit_note_accept_timeout),
             "golem.com.payment.protocol.version": 3,
             "golem.com.pricing.model": "linear",
-            "golem.com.pricing.model.linear.coeffs": LinearPricing.of(spec).coefficients,
+            COEFFICIENTS: LinearPricing.of(spec).coefficients,
             "golem.com.scheme": "payu",
             NOTE_INTERVAL: _whole(spec.debit_note_interval),
             PAYMENT_TIMEOUT: _whole(spec.payment_timeout),

@@ -16,7 +16,7 @@ from golem_nb.localnet.provider.agreement import Agreement
 from golem_nb.localnet.provider.api import ProviderApi, now
 from golem_nb.localnet.provider.exe_unit import ExeUnit, Task
 from golem_nb.localnet.provider.faults import HOSTILE_LINE, Faults
-from golem_nb.localnet.provider.offer import Offer
+from golem_nb.localnet.provider.offer import COEFFICIENTS, Offer
 from golem_nb.localnet.provider.pricing import LinearPricing
 from golem_nb.localnet.provider.sandbox.host import Limits, SandboxHost
 from golem_nb.localnet.spec import Misbehaviour, MisbehaviourKind, ProviderSpec
@@ -329,6 +329,8 @@ class Provider:
                 answer = f"{HOSTILE_LINE}{answer}"
             await self._api.reject_proposal(subscription, proposal["proposalId"], answer)
             return
+        if self.faults.take(MisbehaviourKind.UNREADABLE_PRICE):
+            answer[COEFFICIENTS] = [str(price) for price in answer[COEFFICIENTS]]
         counter = {"properties": answer, "constraints": offer.constraints()}
         await self._api.counter(subscription, proposal["proposalId"], counter)
 
