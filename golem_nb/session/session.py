@@ -583,9 +583,10 @@ class Session(SessionViews):
 
         Examples
         --------
-        >>> session.left
-        ["session 'default' of ...: 2 agreements in force, ...; left when process 4242 died"]
-        >>> cluster = session.adopt(WebService)
+        Where `left` tells of running instances of a service::
+
+            cluster = session.adopt(WebService)
+            cluster.wait(timeout=60)
         """
         self._wait(self._core.ready())
         name = service_class.__name__
