@@ -113,6 +113,8 @@ class NetworkFolder:
             self.lock().release()
         except FolderInUseError:
             return True
+        except FileNotFoundError:  # its supervisor has removed it at this moment
+            return False
         return False
 
     def write(self, descriptor: Descriptor) -> None:

@@ -96,10 +96,9 @@ def state_of(name: str) -> Literal["running", "ending", "kept", "gone"]:
         Its name.
     """
     folder = NetworkFolder(name)
-    descriptor = folder.read()
     if folder.is_running():
-        return "ending" if descriptor is None else "running"
-    return "kept" if folder.is_kept() or descriptor is not None else "gone"
+        return "ending" if folder.read() is None else "running"
+    return "kept" if folder.is_kept() or folder.read() is not None else "gone"
 
 
 def down(name: str = SHARED) -> bool:
