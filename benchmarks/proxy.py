@@ -1,9 +1,10 @@
 """``python -m benchmarks.proxy [--rounds N] [--large]``: both proxies, beside bare websockets and yapapi's.
 
-One instance of `clients/server.py` on a provider of a local network is asked in turn through golem_nb's
-proxies, through yapapi's, and through the daemon's websockets to the same ports without anything around them.
-The client is the same everywhere: HTTP/1.1 over a stream of bytes, in this process. What fails counts as no
-speed at all. Prints a line of JSON.
+Instances of `clients/server.py` on providers of a local network are asked through golem_nb's proxies, through
+yapapi's, and through the daemon's websockets to the same ports without anything around them. All three are
+there at the same time and asked in short turns, so that what else runs on the machine meets all of them. The
+client is the same everywhere: HTTP/1.1 over a stream of bytes, in this process. What fails counts as no speed
+at all. Prints a line of JSON.
 
 With ``--large``, golem_nb's HTTP proxy also passes 100 MiB down, and 20 MiB up while the daemon is watched:
 that takes minutes.
@@ -21,7 +22,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -35,14 +36,16 @@ from golem_nb.localnet import LocalNetwork
 
 MIB = 1 << 20
 
-#: Requests one after another, and how many bytes each gets.
-REQUESTS, SMALL = 200, 100
+SIDES = ("golem_nb", "yapapi", "bare")
 
-#: Connections that are busy at the same time, and for how many seconds.
-CONNECTIONS, SECONDS = 8, 4.0
+#: Requests one after another, after some that do not count, and how many bytes each gets.
+REQUESTS, WARM_UP, SMALL = 200, 20, 100
 
-#: Bytes that are sent each way to measure throughput; and by ``--large``, down and up.
-BULK, LARGE_DOWN, LARGE_UP = 4 * MIB, 100 * MIB, 20 * MIB
+#: Connections that are busy at the same time, for how many seconds, and how often.
+CONNECTIONS, SECONDS, WINDOWS = 8, 1.0, 5
+
+#: Bytes that are sent each way to measure throughput, and how often; and by ``--large``, down and up.
+BULK, TURNS, LARGE_DOWN, LARGE_UP = 2 * MIB, 2, 100 * MIB, 20 * MIB
 
 #: Bytes of a websocket message: the daemon takes 64 KiB.
 MESSAGE = 60 * 1024
@@ -148,18 +151,31 @@ class Way:
                 yield Stream(socket.send_bytes, receive)
 
 
-async def times(number: int, action: Callable[[], Awaitable[None]]) -> float:
-    """Do something again and again; give the median of its milliseconds."""
-    took = []
-    for _ in range(number):
-        began = time.perf_counter()
-        await action()
-        took.append(time.perf_counter() - began)
-    return 1000 * statistics.median(took)
+FAILURES = (ConnectionError, aiohttp.ClientError)
+
+Sides = Mapping[str, Way]
 
 
-async def rate(way: Way) -> tuple[float, int]:
-    """Send requests on several connections for a while; give those answered a second, and the failures."""
+async def latency(ways: Sides, ask: Callable[[Stream], Awaitable[None]]) -> Values:
+    """Ask all sides in turn, on one connection each; give each side's median, milliseconds."""
+    took: dict[str, list[float]] = {side: [] for side in ways}
+    async with contextlib.AsyncExitStack() as stack:
+        streams = {side: await stack.enter_async_context(way.open()) for side, way in ways.items()}
+        for number in range(WARM_UP + REQUESTS):
+            for side, way in ways.items():
+                began = time.perf_counter()
+                try:
+                    await ask(streams[side])
+                except FAILURES:
+                    streams[side] = await stack.enter_async_context(way.open())
+                    continue
+                if number >= WARM_UP:
+                    took[side].append(1000 * (time.perf_counter() - began))
+    return {side: statistics.median(values) if values else float("inf") for side, values in took.items()}
+
+
+async def rate(way: Way) -> tuple[int, int]:
+    """Send requests on several connections for `SECONDS`; give how many were answered, and the failures."""
     end = time.perf_counter() + SECONDS
     answered = failed = 0
 
@@ -171,30 +187,46 @@ async def rate(way: Way) -> tuple[float, int]:
                     while time.perf_counter() < end:
                         await stream.get(SMALL)
                         answered += 1
-            except (ConnectionError, aiohttp.ClientError):
+            except FAILURES:
                 failed += 1
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
-    return answered / SECONDS, failed
+    return answered, failed
 
 
-async def speed(way: Way, action: Callable[[Stream], Awaitable[bool]]) -> tuple[float, float]:
-    """Pass `BULK` bytes; give the MiB/s, 0 for a failure, and whether they have arrived as they were."""
-    began = time.perf_counter()
-    try:
-        async with way.open() as stream:
-            intact = await action(stream)
-    except (ConnectionError, aiohttp.ClientError):
-        return 0.0, 0.0
-    return BULK / MIB / (time.perf_counter() - began), float(intact)
+async def rates(ways: Sides) -> tuple[Values, Values]:
+    """Let all sides work in turn, `WINDOWS` times; give requests a second, and failures."""
+    answered, failed = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
+    for _ in range(WINDOWS):
+        for side, way in ways.items():
+            good, bad = await rate(way)
+            answered[side] += good / SECONDS / WINDOWS
+            failed[side] += bad
+    return answered, failed
 
 
-async def drive(http: Way, socket: Way) -> Values:
-    """Ask through one side."""
-    async with http.open() as stream:
-        await times(20, lambda: stream.get(SMALL))
-        latency = await times(REQUESTS, lambda: stream.get(SMALL))
-    answered, failed = await rate(http)
+async def speeds(ways: Sides, action: Callable[[Stream], Awaitable[bool]]) -> tuple[Values, Values]:
+    """Pass `BULK` bytes by each side in turn; give MiB/s, 0 for a failure, and whether all has arrived."""
+    seconds, intact = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 1.0)
+    for _ in range(TURNS):
+        for side, way in ways.items():
+            began = time.perf_counter()
+            try:
+                async with way.open() as stream:
+                    intact[side] = min(intact[side], float(await action(stream)))
+            except FAILURES:
+                seconds[side] = float("inf")
+                intact[side] = 0.0
+            seconds[side] += time.perf_counter() - began
+    return {side: TURNS * BULK / MIB / total for side, total in seconds.items()}, intact
+
+
+async def drive(http: Sides, sockets: Sides) -> dict[str, Values]:
+    """Ask through all sides, in turns so short that what else runs on the machine meets them alike."""
+
+    async def echo(stream: Stream) -> None:
+        await stream.send(bytes(64))
+        await stream.take(64)
 
     async def load(stream: Stream) -> bool:
         await stream.get(BULK)
@@ -205,27 +237,14 @@ async def drive(http: Way, socket: Way) -> Values:
         await stream.take(BULK)
         return True
 
-    down, _ = await speed(http, load)
-    up, intact = await speed(http, lambda stream: stream.post(os.urandom(BULK)))
-    async with socket.open() as stream:
-
-        async def echo() -> None:
-            await stream.send(bytes(64))
-            await stream.take(64)
-
-        await times(20, echo)
-        socket_latency = await times(REQUESTS, echo)
-    socket_down, _ = await speed(socket, load_socket)
-    return {
-        "http_ms": latency,
-        "http_requests_per_s": answered,
-        "http_failed": failed,
-        "http_down_mib_s": down,
-        "http_up_mib_s": up,
-        "http_up_intact": intact,
-        "socket_ms": socket_latency,
-        "socket_down_mib_s": socket_down,
-    }
+    figures = {"http_ms": await latency(http, lambda stream: stream.get(SMALL))}
+    figures["http_requests_per_s"], figures["http_failed"] = await rates(http)
+    figures["http_down_mib_s"], _ = await speeds(http, load)
+    data = os.urandom(BULK)
+    figures["http_up_mib_s"], figures["http_up_intact"] = await speeds(http, lambda stream: stream.post(data))
+    figures["socket_ms"] = await latency(sockets, echo)
+    figures["socket_down_mib_s"], _ = await speeds(sockets, load_socket)
+    return {side: {figure: values[side] for figure, values in figures.items()} for side in http}
 
 
 async def drive_large(http: Way, client: psutil.Process, daemon: psutil.Process) -> Values:
@@ -262,7 +281,7 @@ async def drive_large(http: Way, client: psutil.Process, daemon: psutil.Process)
 
 
 class Measurement:
-    """Measures one side after another on one network.
+    """Measures all sides of a round at the same time, and hands their figures out.
 
     Parameters
     ----------
@@ -276,39 +295,61 @@ class Measurement:
         self._network = network
         self._large = large
         self._daemon = _requestor(network)
+        self._measured: dict[str, Values] = {}
 
     async def __call__(self, clients: Clients, side: str) -> Values:
-        """Measure one side once."""
-        values: Values = {}
-        done: asyncio.Future[Values] = asyncio.get_running_loop().create_future()
+        """Give what one side has measured in this round."""
+        if not self._measured:
+            self._measured = await self._measure(clients)
+        return self._measured.pop(side)
+
+    async def _measure(self, clients: Clients) -> dict[str, Values]:
+        loop = asyncio.get_running_loop()
+        ready: dict[str, asyncio.Future[dict[str, Any]]] = {side: loop.create_future() for side in SIDES}
+        over = asyncio.Event()
 
         async def on_ready(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                done.set_result(await self._drive(side, json.loads(await reader.readline())))
-            except Exception as error:
-                done.set_exception(error)
-            finally:
-                writer.close()
+            ways = json.loads(await reader.readline())
+            ready[ways["side"]].set_result(ways)
+            await over.wait()
+            writer.close()
 
         async with await asyncio.start_server(on_ready, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            if side == "bare":
-                process = await clients.run(side, "bare_proxy", port)
-            else:
-                process = await clients.run(side, "proxy", side, port)
-            values = await done
-        return values | {"memory_mib": process["memory_mib"]}
+            async with asyncio.TaskGroup() as group:
+                running = {
+                    side: group.create_task(
+                        clients.run(side, "bare_proxy", port)
+                        if side == "bare"
+                        else clients.run(side, "proxy", side, port)
+                    )
+                    for side in SIDES
+                }
+                try:
+                    measured = await self._drive({side: await ready[side] for side in SIDES})
+                finally:
+                    over.set()
+        return {
+            side: values | {"memory_mib": running[side].result()["memory_mib"]}
+            for side, values in measured.items()
+        }
 
-    async def _drive(self, side: str, ways: dict[str, Any]) -> Values:
-        if side != "bare":
-            values = await drive(Way(None, ways["http"]), Way(None, ways["socket"]))
-            if side == "golem_nb" and self._large:
-                client = psutil.Process(ways["pid"])
-                values |= await drive_large(Way(None, ways["http"]), client, self._daemon)
-            return values
+    async def _drive(self, found: Mapping[str, dict[str, Any]]) -> dict[str, Values]:
         headers = {"Authorization": f"Bearer {self._network.env['YAGNA_APPKEY']}"}
         async with aiohttp.ClientSession(headers=headers) as session:
-            return await drive(Way(session, ways["http"]), Way(session, ways["socket"]))
+
+            def ways(kind: str) -> Sides:
+                return {
+                    side: Way(session if side == "bare" else None, addresses[kind])
+                    for side, addresses in found.items()
+                }
+
+            http = ways("http")
+            measured = await drive(http, ways("socket"))
+            if self._large:
+                client = psutil.Process(found["golem_nb"]["pid"])
+                measured["golem_nb"] |= await drive_large(http["golem_nb"], client, self._daemon)
+            return measured
 
 
 def _requestor(network: LocalNetwork) -> psutil.Process:
@@ -346,11 +387,11 @@ async def run(rounds: int, large: bool) -> None:
 
     yapapi = await asyncio.to_thread(peers.yapapi)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    async with LocalNetwork(providers=1) as network:
+    async with LocalNetwork(providers=len(SIDES)) as network:
         case = Case(
             "proxy",
-            "one server through both proxies",
-            ("golem_nb", "yapapi", "bare"),
+            "servers through both proxies",
+            SIDES,
             Measurement(network, large),
             (*AIMS, *(LARGE_AIMS if large else ())),
         )

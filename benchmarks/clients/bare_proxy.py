@@ -43,7 +43,12 @@ async def main(control: int) -> None:
             )
             reader, writer = await asyncio.open_connection("127.0.0.1", control)
             socket = f"{daemon.url}{path}/tcp/{NODE}"
-            ways = {"http": f"{socket}/{HTTP}", "socket": f"{socket}/{SOCKET}", "pid": os.getpid()}
+            ways = {
+                "side": "bare",
+                "http": f"{socket}/{HTTP}",
+                "socket": f"{socket}/{SOCKET}",
+                "pid": os.getpid(),
+            }
             writer.write(json.dumps(ways).encode() + b"\n")
             await reader.read()
             writer.close()

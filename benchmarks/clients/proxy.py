@@ -77,7 +77,12 @@ async def main(control: int) -> None:
         sockets = socket_proxy.SocketProxy(ports=[free_port()])
         await sockets.run(cluster)
         reader, writer = await asyncio.open_connection("127.0.0.1", control)
-        ports = {"http": port, "socket": sockets.get_server(instance, SOCKET).local_port, "pid": os.getpid()}
+        ports = {
+            "side": name,
+            "http": port,
+            "socket": sockets.get_server(instance, SOCKET).local_port,
+            "pid": os.getpid(),
+        }
         writer.write(json.dumps(ports).encode() + b"\n")
         await reader.read()
         writer.close()

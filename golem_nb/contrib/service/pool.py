@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from golem_nb.contrib.service.errors import UpstreamError
@@ -60,7 +59,8 @@ class UpstreamPool:
         self._probing: asyncio.Task[float | None] | None = None
         self._looking: asyncio.Task[bool] | None = None
         self._opening = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        #: Who waits for a connection, in order, and how long a new one may take.
+        self._waiters: dict[asyncio.Future[None], float] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def acquire(self, *, repeatable: bool, timeout: float) -> Upstream:
@@ -85,7 +85,7 @@ class UpstreamPool:
             if self._opening < OPENING:
                 return await self._open(timeout)
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters[waiter] = timeout
             try:
                 await waiter
             except asyncio.CancelledError:
@@ -93,8 +93,7 @@ class UpstreamPool:
                     self._wake()  # it was our turn: somebody else's now
                 raise
             finally:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._waiters.pop(waiter, None)
 
     def _take_idle(self, repeatable: bool) -> Upstream | None:
         now = asyncio.get_running_loop().time()
@@ -111,9 +110,10 @@ class UpstreamPool:
         try:
             upstream = Upstream(await Tunnel.open(self.node, self._port, timeout))
         except (TimeoutError, ApiError) as error:
-            # those that wait for their turn would only fail one after another, unless there is much to do
-            while self._waiters and not self.is_talking:
-                waiter = self._waiters.popleft()
+            # those that wait for their turn, and have no more time, would only fail one after another
+            hasty = [waiter for waiter, limit in self._waiters.items() if limit <= timeout]
+            for waiter in hasty if not self.is_talking else ():
+                del self._waiters[waiter]
                 if not waiter.done():
                     waiter.set_exception(self._failure(error, timeout))
             raise self._failure(error, timeout) from error
@@ -135,7 +135,8 @@ class UpstreamPool:
     def _wake(self) -> None:
         """Let the next one look for a connection."""
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter = next(iter(self._waiters))
+            del self._waiters[waiter]
             if not waiter.done():
                 waiter.set_result(None)
                 return

@@ -261,12 +261,20 @@ class SocketProxy:
         """Pass bytes both ways until one end closes, or nothing has come for too long."""
         loop = asyncio.get_running_loop()
         patience = self._timeout
+        noted = loop.time()
+
+        def note_activity() -> None:
+            nonlocal noted
+            # not for every one of thousands of small messages
+            if (now := loop.time()) - noted > patience / 20:
+                noted = now
+                scope.reschedule(now + patience)
 
         async def there() -> None:
             nonlocal patience
             while data := await reader.read(self._buffer_size):
                 await tunnel.send(data)
-                scope.reschedule(loop.time() + patience)
+                note_activity()
             patience = LAST_WORDS
             scope.reschedule(loop.time() + patience)
 
@@ -274,7 +282,7 @@ class SocketProxy:
             while data := await tunnel.receive():
                 writer.write(data)
                 await writer.drain()
-                scope.reschedule(loop.time() + patience)
+                note_activity()
             raise TunnelClosedError("The remote end has closed the connection")
 
         try:

@@ -132,14 +132,18 @@ class Tunnel:
     async def receive(self) -> bytes:
         """Wait for bytes; give all that are there, and none at the end of the connection."""
         pause = FIRST_NUDGE if self._owing else SIGN_OF_LIFE
+        loop = asyncio.get_running_loop()
         while not self._buffer:
             if self._ended:
                 return b""
             self._changed.clear()
+            # cheaper than a time limit, of which each message would need one
+            timer = loop.call_later(pause, self._changed.set)
             try:
-                async with asyncio.timeout(pause):
-                    await self._changed.wait()
-            except TimeoutError:
+                await self._changed.wait()
+            finally:
+                timer.cancel()
+            if not self._buffer and loop.time() >= timer.when():
                 await self._nudge()
                 pause = min(2 * pause, SIGN_OF_LIFE)
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
