@@ -55,6 +55,9 @@ _GOING_AWAY = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
 #: While much is being sent in the network answers are late; a node then has so many times as long.
 BUSY_FACTOR = 4.0
 
+#: So many requests to one node at a time are no trouble; with more of them it has as many times as long.
+EASY = 4
+
 REPEATABLE = ("GET", "HEAD")
 
 
@@ -124,6 +127,13 @@ class Exchange:
         UpstreamError
             There is no answer; the client has got nothing yet.
         """
+        self._pool.under_way += 1
+        try:
+            return await self._run()
+        finally:
+            self._pool.under_way -= 1
+
+    async def _run(self) -> web.StreamResponse:
         while True:
             limit = self._limit(CONNECT_LIMIT, self._timeout, self._alternatives.to_connecting)
             upstream = await self._pool.acquire(repeatable=self.repeatable, timeout=limit)
@@ -157,7 +167,8 @@ class Exchange:
         """How long the node may take for something, in seconds: not long if there is another one."""
         if not alternative or not self._pool.ready:
             return long
-        return min(short * (BUSY_FACTOR if is_busy(self._pool.node.network) else 1.0), long)
+        busy = BUSY_FACTOR if is_busy(self._pool.node.network) else 1.0
+        return min(short * max(busy, self._pool.under_way / EASY), long)
 
     # -- there -------------------------------------------------------------------------------------------
 

@@ -58,6 +58,8 @@ class UpstreamPool:
         self._refuses = False
         self._probing: asyncio.Task[float | None] | None = None
         self._looking: asyncio.Task[bool] | None = None
+        #: Requests that are on their way to the node, or wait for a connection.
+        self.under_way = 0
         self._opening = 0
         #: Who waits for a connection, in order, and how long a new one may take.
         self._waiters: dict[asyncio.Future[None], float] = {}
@@ -82,7 +84,8 @@ class UpstreamPool:
             upstream = self._take_idle(repeatable)
             if upstream is not None:
                 return upstream
-            if self._opening < OPENING:
+            # a node that was never reached is asked for its address first, once
+            if self._opening < (OPENING if self.ready else 1):
                 return await self._open(timeout)
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = timeout
@@ -120,7 +123,10 @@ class UpstreamPool:
         finally:
             self._opening -= 1
             self._wake()
-        self.ready = True
+        if not self.ready:
+            self.ready = True
+            for _ in range(OPENING - 1):
+                self._wake()
         if self._probing is None:
             self._probing = asyncio.create_task(self._probe(PROBE_LIMIT), name="first probe")
         return upstream
