@@ -138,6 +138,7 @@ class Golem:
         self._stream_output = stream_output
         self._dispatcher = EventDispatcher()
         self._engine: Engine | None = None
+        self._starting = asyncio.Lock()
         self._journal: Journal = NullJournal()
         self._clusters: list[Cluster[Any]] = []
         self._networks: list[Network] = []
@@ -244,8 +245,11 @@ class Golem:
         NoPaymentAccountError, InsufficientFundsError
             The budget cannot be reserved.
         """
-        if self._engine is not None:
-            return
+        async with self._starting:  # who comes second waits for the same start
+            if self._engine is None:
+                await self._start()
+
+    async def _start(self) -> None:
         self._engine = Engine(
             budget=self._budget,
             strategy=self._strategy,
@@ -280,6 +284,12 @@ class Golem:
         -------
         list
             Handles of the suspended services, JSON data for `resume_service`; empty where there are none.
+
+        Raises
+        ------
+        BudgetExceededError
+            The last invoices did not fit into the budget, and no job was running any more that could have
+            raised it. Everything is ended all the same. (With suspended services it is logged instead.)
         """
         return await self._stop(wait_for_payments=wait_for_payments, exc_info=(None, None, None))
 
@@ -510,7 +520,7 @@ class Golem:
         return resumed
 
     def _running(self) -> Engine:
-        if self._engine is None:
+        if self._engine is None or self._starting.locked():
             raise RuntimeError(
                 "Golem is not running: use `async with Golem(...) as golem`, or `await golem.start()`"
             )
@@ -535,11 +545,19 @@ class Golem:
             self._engine = None
             await self._dispatcher.stop()
             raise
-        else:
-            self._dispatcher.emit(ShutdownFinished())
+        untold = engine.untold
+        told = (type(untold), untold, untold.__traceback__) if untold is not None else None
+        self._dispatcher.emit(ShutdownFinished(exc_info=told))
         self._engine = None
         self._clusters.clear()
         await self._dispatcher.stop()
+        if untold is not None:
+            if exc_info[1] is not None:
+                exc_info[1].add_note(str(untold))  # what is on its way already must not be hidden
+            elif suspended:
+                logger.error("%s", untold)  # raised, it would cost the handles
+            else:
+                raise untold
         return suspended
 
     async def _remove_networks(self) -> None:

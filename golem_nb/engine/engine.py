@@ -112,6 +112,8 @@ class Engine:
         self._stopping = asyncio.Event()
         self._wait_for_payments = True
         self._failure: Exception | None = None
+        #: What has ended all work, or would have, and nobody has heard of yet who waits for a job.
+        self.untold: Exception | None = None
 
     def emit(self, event: Event) -> None:
         """Pass an event to the consumers."""
@@ -155,9 +157,21 @@ class Engine:
 
     def fail(self, error: Exception) -> None:
         """End all jobs with `error`, now and from now on; the engine itself goes on until it is stopped."""
-        self._failure = error
+        if self._failure is not None:
+            return  # the work has ended already
+        self._failure = self.untold = error
         for job in self._jobs:
-            job.stop(error)
+            self._end_failed(job, error)
+
+    @property
+    def working(self) -> bool:
+        """Whether a job's work is going on."""
+        return any(job.working for job in self._jobs)
+
+    def _end_failed(self, job: Job, error: Exception) -> None:
+        if job.working and job.wind_down is None:
+            self.untold = None  # whoever waits for its results gets it
+        job.stop(error)
 
     async def create_demand(self, payload: Payload, expiration: datetime) -> DemandBuilder:
         """Build the demand for a payload, and let the budget last until its agreements have expired."""
@@ -185,7 +199,7 @@ class Engine:
             raise EngineStoppedError("Golem is shutting down: start it again before starting new work")
         self._jobs[job] = asyncio.create_task(self._run_job(job, work), name=f"job {job.id}")
         if self._failure is not None:
-            job.stop(self._failure)
+            self._end_failed(job, self._failure)
 
     def keep(self, held: HeldAgreement) -> None:
         """Let an agreement outlive the engine, and with it the reservation of the budget."""

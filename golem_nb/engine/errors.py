@@ -72,15 +72,30 @@ class InsufficientFundsError(GolemError):
 
 
 class BudgetExceededError(InsufficientFundsError):
-    """What providers ask for no longer fits into the budget: every job is stopped."""
+    """What providers ask for no longer fits into the budget: every job is stopped.
 
-    def __init__(self, budget: Decimal, accepted: Decimal, due: Decimal, provider: str) -> None:
+    It comes from the jobs that were running; where none was, from the stop of the `Golem`.
+
+    Attributes
+    ----------
+    budget
+        The budget, GLM.
+    accepted
+        What was accepted before, GLM.
+    due
+        What was asked for on top of that and is not paid, GLM.
+    """
+
+    def __init__(
+        self, budget: Decimal, accepted: Decimal, due: Decimal, provider: str, *, work_ended: bool
+    ) -> None:
         self.budget = budget
         self.accepted = accepted
         self.due = due
+        outcome = "Running work was ended" if work_ended else "The work was done before and stays unpaid"
         super().__init__(
             f"The budget of {budget} GLM is used up: {accepted} GLM accepted so far, and {provider} asks for "
-            f"{due} GLM more. Running work was ended; start again with a larger `budget`."
+            f"{due} GLM more. {outcome}; start again with a larger `budget`."
         )
 
 

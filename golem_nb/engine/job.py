@@ -71,6 +71,8 @@ class Job:
         self.negotiation = Negotiation(self)
         #: Lets the work end by itself when the engine stops; it is stopped at once where there is none.
         self.wind_down: Callable[[], Coroutine[Any, Any, None]] | None = None
+        #: Whether `stop` can still end the work.
+        self.working = True
         self._cleanup: asyncio.TaskGroup
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: Done when the work is over, with what ended it early or None; the clean-up may still be going on.
@@ -119,6 +121,7 @@ class Job:
                     error = await self._run(work)
                 except Exception as failure:
                     error = failure
+                self.working = False
                 self.over.set_result(error)
         finally:
             # also when the loop is torn down under us: what is not ended goes on costing
@@ -137,6 +140,7 @@ class Job:
             stopped = self._stop.done()
             finished = worker.done()
         finally:
+            self.working = False
             market.cancel()
             worker.cancel()
             outcomes = await asyncio.gather(market, worker, return_exceptions=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +13,7 @@ from golem_nb.engine.accounts import ActivityAccount, AgreementAccount
 from golem_nb.engine.charges import LinearPrice
 from golem_nb.engine.errors import BudgetExceededError, OverchargeError
 from golem_nb.engine.journal import step
+from golem_nb.engine.spending import NotCoveredError, Spending
 from golem_nb.events import (
     DebitNoteAccepted,
     DebitNoteReceived,
@@ -64,16 +66,12 @@ class Payments:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._accounts: dict[AgreementId, AgreementAccount] = {}
+        self._spending = Spending(engine.budget.budget)
         self._limit = asyncio.Semaphore(HANDLERS)
         self._changed = asyncio.Event()
         self._next_look = POLL
         self._looks: set[asyncio.Timeout] = set()
         self._handlers: asyncio.TaskGroup
-
-    @property
-    def accepted(self) -> Decimal:
-        """What was accepted so far, GLM."""
-        return sum((account.accepted for account in self._accounts.values()), Decimal(0))
 
     # -- what the rest of the engine tells ---------------------------------------------------------------
 
@@ -103,6 +101,7 @@ class Payments:
         self, agreement_id: AgreementId, activity: Activity, created: datetime, accepted: Decimal
     ) -> None:
         """Expect to pay for an activity that was created by another engine, which has accepted `accepted`."""
+        self._spending.take_up(agreement_id, accepted)
         account = ActivityAccount(activity, created=created, accepted=accepted)
         self._accounts[agreement_id].activities[activity.id] = account
 
@@ -244,11 +243,11 @@ class Payments:
                 "Ignored debit note %s from %s, amount: %s", note.debit_note_id, held.provider, due
             )
             return
-        if not self._affordable(account, due - activity.accepted):
-            return
+        total = account.accepted - activity.accepted + due
         try:
-            async with step(
-                self._engine.journal, "accept_debit_note", debit_note_id=note.debit_note_id, amount=due
+            async with (
+                self._reserved(account, total),
+                step(self._engine.journal, "accept_debit_note", debit_note_id=note.debit_note_id, amount=due),
             ):
                 await note.accept(due, self._engine.budget.allocation)
         except Exception as error:
@@ -297,9 +296,10 @@ class Payments:
                 "Ignored invoice %s from %s, amount: %s", invoice.invoice_id, held.provider, invoice.amount
             )
             return
-        if not self._affordable(account, invoice.amount - account.accepted):
-            return
-        async with step(journal, "accept_invoice", invoice_id=invoice.invoice_id, amount=invoice.amount):
+        async with (
+            self._reserved(account, invoice.amount),
+            step(journal, "accept_invoice", invoice_id=invoice.invoice_id, amount=invoice.amount),
+        ):
             await invoice.accept(invoice.amount, self._engine.budget.allocation)
         account.invoice = invoice
         account.job.emit(InvoiceAccepted, agreement=held.agreement, invoice=invoice)
@@ -314,15 +314,22 @@ class Payments:
 
     # -- decisions ---------------------------------------------------------------------------------------
 
-    def _affordable(self, account: AgreementAccount, more: Decimal) -> bool:
-        """Whether the budget covers `more`; stops every job if not."""
-        budget, accepted = self._engine.budget.budget, self.accepted
-        if accepted + more <= budget:
-            return True
-        error = BudgetExceededError(budget, accepted, more, account.held.provider)
-        self._failed(account, error)
-        self._engine.fail(error)
-        return False
+    @asynccontextmanager
+    async def _reserved(self, account: AgreementAccount, total: Decimal) -> AsyncGenerator[None, None]:
+        """Have `total` reserved for an agreement; ends every job if the budget does not cover it."""
+        try:
+            with self._spending.reserved(account.held.agreement.id, total):
+                yield
+        except NotCoveredError as short:
+            error = BudgetExceededError(
+                self._spending.budget,
+                short.spoken_for,
+                short.more,
+                account.held.provider,
+                work_ended=self._engine.working,
+            )
+            self._engine.fail(error)
+            raise error from None
 
     def _failed(self, account: AgreementAccount, error: Exception) -> None:
         logger.warning("%s", error)

@@ -267,7 +267,14 @@ class Core:
         for handle in list(self.handles.values()):
             if not handle.ended:
                 handle.end_early(JobCancelledError(f"{handle.kind} {handle.id} was ended with its session"))
-        suspended = await self.golem.stop(wait_for_payments)
+        suspended: list[ServiceSerialization] = []
+        try:
+            suspended = await self.golem.stop(wait_for_payments)
+        finally:
+            await self._settle(suspended)
+
+    async def _settle(self, suspended: list[ServiceSerialization]) -> None:
+        """Take down what the engine has left, which is no more."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for task in self._watching:
             task.cancel()

@@ -708,11 +708,13 @@ class Session(SessionViews):
         await asyncio.shield(self._closing)
 
     async def _close_once(self, wait_for_payments: bool) -> None:
-        await self._core.close(wait_for_payments)
-        self._bill = Bill.of(self._core)
-        self._core.watchdog.close()
-        await asyncio.to_thread(self._core.desk.end)
-        self._forget()
+        try:
+            await self._core.close(wait_for_payments)
+        finally:
+            self._bill = Bill.of(self._core)
+            self._core.watchdog.close()
+            await asyncio.to_thread(self._core.desk.end)
+            self._forget()
 
     def __enter__(self) -> Session:
         self._wait_for_start()

@@ -587,6 +587,21 @@ async def test_a_stop_while_a_job_runs(running: Running) -> None:
     assert len(heard.of("InvoiceAccepted")) == 1
 
 
+async def test_two_starts_at_once(running: Running) -> None:
+    golem = running.golem
+    await golem.stop()
+
+    async def use() -> list[Any]:
+        await golem.start()
+        return [t.result async for t in golem.execute_tasks(echo, [Task("x")], running.payload)]
+
+    first = asyncio.create_task(golem.start())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="Golem is not running"):
+        await anext(golem.execute_tasks(echo, [Task("x")], running.payload))
+    assert await asyncio.gather(first, use(), use()) == [None, ["x"], ["x"]]
+
+
 async def test_two_stops_at_once(running: Running) -> None:
     golem = running.golem
     tasks = golem.execute_tasks(echo, [Task("x")], running.payload)

@@ -15,8 +15,11 @@ import pytest
 
 from golem_nb import Golem, Task, WorkContext, vm
 from golem_nb.engine import BudgetExceededError, allocation
+from golem_nb.engine.spending import NotCoveredError, Spending
 from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.rest import Configuration, Payment
+from golem_nb.rest.errors import ApiError, ConnectionDroppedError
+from golem_nb.rest.ids import AgreementId
 from golem_nb.strategy import LeastExpensiveLinearPayuMS
 
 if TYPE_CHECKING:
@@ -222,18 +225,99 @@ async def test_the_budget_is_never_exceeded(noting: LocalNetwork) -> None:
     events: list[Any] = []
     payload = await vm.repo(image_tag="golem/alpine:latest", repository_url=noting.registry_url)
     golem = golem_on(noting, events, budget=Decimal("0.001"))
-    async with golem:
-        try:
+    with pytest.raises(BudgetExceededError) as raised:
+        async with golem:
             await run(golem, payload, [0.1, 3], max_workers=2)
-        except BudgetExceededError as error:
-            raised: Exception | None = error
-        else:
-            raised = None
-    accepted = sum(event.amount for event in events if type(event).__name__ == "InvoiceAccepted")
-    assert accepted <= Decimal("0.001")
-    failed = [event.exception for event in events if type(event).__name__ == "PaymentFailed"]
-    assert failed
-    text = str(raised or failed[0])
-    assert text.startswith("The budget of 0.001 GLM is used up: ")
-    assert text.endswith("start again with a larger `budget`.")
+    check_exceeded(raised.value, events, Decimal("0.001"))
     assert await reservations(noting) == []
+
+
+def check_exceeded(error: BudgetExceededError, events: list[Any], budget: Decimal) -> None:
+    """Nothing beyond the budget was accepted, and each bill that was not is told of once."""
+    assert sum(event.amount for event in events if type(event).__name__ == "InvoiceAccepted") <= budget
+    failed = [event for event in events if type(event).__name__ == "PaymentFailed"]
+    assert failed
+    assert all(isinstance(event.exception, BudgetExceededError) for event in failed)
+    bills = [e for e in events if type(e).__name__ in ("InvoiceReceived", "DebitNoteReceived")]
+    accepted = [e for e in events if type(e).__name__ in ("InvoiceAccepted", "DebitNoteAccepted")]
+    assert len(failed) <= len(bills) - len(accepted)
+    assert str(error) == str(failed[0].exception)
+    assert str(error).startswith(f"The budget of {budget} GLM is used up: ")
+    assert str(error).endswith("; start again with a larger `budget`.")
+    done = any(type(e).__name__ == "JobFinished" and not e.exc_info for e in events)
+    assert ("The work was done before and stays unpaid" if done else "Running work was ended") in str(error)
+
+
+@pytest.mark.xdist_group("noting")
+async def test_invoices_that_come_together_share_the_budget(
+    noting: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone would fit; the stop raises what no job is there to raise any more."""
+    both = asyncio.Barrier(2)
+
+    async def together(invoice: Invoice) -> Decimal:
+        async with asyncio.timeout(20):
+            await both.wait()
+        return invoice.amount
+
+    events: list[Any] = []
+    payload = await vm.repo(image_tag="golem/alpine:latest", repository_url=noting.registry_url)
+    strategy = LeastExpensiveLinearPayuMS()
+    monkeypatch.setattr(strategy, "invoice_accepted_amount", together)
+    monkeypatch.setattr(strategy, "debit_note_accepted_amount", nothing)
+    budget = Decimal("0.0111")  # the starts cost 0.01 and 0.002
+    golem = golem_on(noting, events, budget=budget, strategy=strategy)
+    await golem.start()
+    meeting = asyncio.Barrier(2)
+
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/true")
+            yield script
+            await meeting.wait()
+            task.accept_result()
+
+    tasks = golem.execute_tasks(worker, [Task(0), Task(1)], payload, max_workers=2)
+    assert len([task async for task in tasks]) == 2
+    with pytest.raises(BudgetExceededError, match="The work was done before and stays unpaid") as raised:
+        await golem.stop()
+    assert not golem.operative
+    check_exceeded(raised.value, events, budget)
+    (shutdown,) = [event for event in events if type(event).__name__ == "ShutdownFinished"]
+    assert shutdown.exception is raised.value
+    names = [type(event).__name__ for event in events]
+    assert names.count("InvoiceAccepted") == names.count("PaymentFailed") == 1
+    assert await reservations(noting) == []
+
+
+async def nothing(debit_note: DebitNote) -> Decimal:
+    return Decimal(0)
+
+
+class Refusal(ApiError):
+    pass
+
+
+def test_a_reservation_is_given_back_only_where_the_refusal_is_certain() -> None:
+    spending = Spending(Decimal(10))
+    first, second = AgreementId("first"), AgreementId("second")
+    with (
+        spending.reserved(first, Decimal(6)),
+        pytest.raises(NotCoveredError) as short,
+        spending.reserved(second, Decimal(5)),
+    ):
+        pass
+    assert (short.value.spoken_for, short.value.more) == (6, 5)
+    with spending.reserved(first, Decimal(7)):
+        pass
+    assert spending.total == 7
+    with pytest.raises(Refusal), spending.reserved(second, Decimal(3)):
+        raise Refusal("Accepting", "no")
+    assert spending.total == 7
+    with pytest.raises(ConnectionDroppedError), spending.reserved(second, Decimal(2)):
+        raise ConnectionDroppedError("Accepting", "no answer")
+    assert spending.total == 9
+    with spending.reserved(second, Decimal(3)):  # the next bill counts it once
+        pass
+    assert spending.total == 10
