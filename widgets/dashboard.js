@@ -5,6 +5,9 @@ import { panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
 
+/** Two columns of subplots need that many pixels. */
+const NARROW = 560;
+
 /** After so many milliseconds a choice that the kernel has not confirmed is taken back. */
 const PATIENCE = 15_000;
 
@@ -68,7 +71,17 @@ function render(context) {
         },
       );
     };
-    return { update, tick: () => update(frame.store.state()) };
+    // the figure is laid out by the kernel, which has to be told where there is no room for two columns
+    let narrow = false;
+    const sight = new ResizeObserver(() => {
+      const width = frame.root.clientWidth;
+      if (width && width < NARROW !== narrow) {
+        narrow = width < NARROW;
+        frame.store.send({ kind: "narrow", narrow });
+      }
+    });
+    sight.observe(frame.root);
+    return { update, tick: () => update(frame.store.state()), close: () => sight.disconnect() };
   });
 }
 

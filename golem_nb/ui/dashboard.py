@@ -106,6 +106,7 @@ class Dashboard(Panel):
         self._series = series
         self._facts = session.facts()
         self._show = check(show)
+        self._columns = 2
         self._prices: Part = prices_part(pd.DataFrame({"price_full_hour": []}))
         self._prices_at = 0.0
         self._drawing = threading.Lock()
@@ -146,10 +147,17 @@ class Dashboard(Panel):
                 self._choose(check(show))
         self._pump.mark()
 
+    def on_other(self, message: Mapping[str, Any], _: list[Any], /) -> None:
+        """Hear how much room there is in the browser."""
+        if message.get("kind") == "narrow":
+            # the next drawing places everything anew
+            self._columns = 1 if message.get("narrow") is True else 2
+            self._pump.mark()
+
     def _choose(self, chosen: tuple[str, ...]) -> None:
         self._show = chosen
         wanted = [name in chosen for name in PARTS for _ in range(SLOTS[name])]
-        self._laid = placed(self._parts, chosen)
+        self._laid = placed(self._parts, chosen, self._columns)
         with self.live.batch_update():
             self.live.layout.update(self._laid)
             for trace, visible in zip(self.live.data, wanted, strict=True):
@@ -242,7 +250,7 @@ class Dashboard(Panel):
             for name in self._show:
                 self._sent[name] = wanted[name]
             # axes appear with the first data
-            laid = placed(self._parts, self._show)
+            laid = placed(self._parts, self._show, self._columns)
             if laid != self._laid:
                 self._laid = laid
                 self.live.update_layout(laid)

@@ -81,6 +81,16 @@ def test_only_what_has_changed_is_sent(stage: ModuleType, monkeypatch: pytest.Mo
     assert sent == [[0], [], [0]]
 
 
+def test_where_there_is_little_room_subplots_are_below_each_other(stage: ModuleType) -> None:
+    dashboard, _, _ = board(stage)
+    assert dashboard.live.layout.xaxis.domain[1] < 0.5
+    for narrow, right, height in ((True, 1.0, 80 + 6 * 280), (False, 0.445, 80 + 3 * 280)):
+        dashboard._on_message(dashboard, {"kind": "narrow", "narrow": narrow}, [])
+        dashboard.flush()
+        assert dashboard.live.layout.xaxis.domain[1] == pytest.approx(right)
+        assert dashboard.live.layout.height == height
+
+
 def test_a_choice_hides_the_rest(stage: ModuleType) -> None:
     dashboard, _, _ = board(stage)
     dashboard.choose(["costs"])
