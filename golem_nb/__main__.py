@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
+import math
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -51,16 +53,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if not 1 <= number <= 100:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 100, not {number}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 100, not {text!r}")
     return number
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0 < seconds <= 3600:
-        raise argparse.ArgumentTypeError(f"must be more than 0 and at most 3600, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a number, more than 0 and at most 3600, not {text!r}")
     return seconds
 
 
@@ -99,6 +107,13 @@ def _run(arguments: argparse.Namespace) -> int:
             return doctor.main()
 
 
+def _write_what_can_be_written() -> None:
+    """Let a terminal or a pipe that knows few characters get a question mark for the others."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 @contextlib.contextmanager
 def _terminated_in_order() -> Iterator[None]:
     """Let SIGTERM do what Ctrl-C does: end what was started, and pay for it."""
@@ -125,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from golem_nb.exceptions import GolemError
 
+    _write_what_can_be_written()
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "demo" and arguments.service and arguments.providers < 2:

@@ -1,19 +1,14 @@
 """The contract: every behaviour that scripts written for the documented API may rely on, by code.
 
 This file is the one list. A test that proves an item carries its code, ``@pytest.mark.contract("G08")``;
-``tests/test_contract.py`` fails when an item of a stage that has arrived has no such test, when a test names
-a code that is not here, and when ``docs/contract.md`` is not what ``python -m tests.contract_items`` writes.
+``tests/test_contract.py`` fails when an item has no such test, when a test names a code that is not here, and
+when ``docs/contract.md`` is not what ``python -m tests.contract_items`` writes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-Stage = Literal["tasks", "services"]
-
-#: the stages whose items must have a test; add "services" when services, networks and proxies arrive
-ARRIVED: frozenset[Stage] = frozenset({"tasks", "services"})
+from typing import NamedTuple
 
 SECTIONS = {
     "G": "The Golem facade",
@@ -39,7 +34,6 @@ class Item(NamedTuple):
     code: str
     title: str
     departure: str | None = None
-    stage: Stage = "tasks"
 
 
 ITEMS: tuple[Item, ...] = (
@@ -101,19 +95,17 @@ ITEMS: tuple[Item, ...] = (
         "G18", "implicit_init sends deploy and start as a first script of its own; without it the worker does"
     ),
     Item("G19", "Leaving the loop early cancels the computation and ends its agreements as cancelled"),
-    Item("G20", "run_service takes the documented parameters and returns a Cluster", stage="services"),
+    Item("G20", "run_service takes the documented parameters and returns a Cluster"),
     Item(
         "G21",
         "Number of instances, parameters and addresses follow the documented precedence",
-        stage="services",
     ),
     Item(
         "G22",
         "No payload, addresses without a network and too few parameters are ValueErrors",
-        stage="services",
     ),
-    Item("G23", "A service expires after three hours unless told otherwise", stage="services"),
-    Item("G24", "create_network makes a VPN owned by the daemon's identity", stage="services"),
+    Item("G23", "A service expires after three hours unless told otherwise"),
+    Item("G24", "create_network makes a VPN owned by the daemon's identity"),
     Item(
         "G25",
         "NoPaymentAccountError names driver and network",
@@ -191,73 +183,57 @@ ITEMS: tuple[Item, ...] = (
     Item("T10", "A failed batch is thrown into the worker at its yield, and the worker may go on"),
     Item("T11", "Tasks come from any iterable or async iterable, read only as they are needed"),
     # --- services
-    Item(
-        "S01", "Service has the documented properties, handlers, messages and health check", stage="services"
-    ),
-    Item(
-        "S02", "Service has provider_id, cluster, exc_info, deploy arguments and serialize", stage="services"
-    ),
-    Item("S03", "The default handlers deploy and start, wait, and terminate", stage="services"),
-    Item("S04", "Signals carry a message and what they answer, in two queues", stage="services"),
-    Item("S05", "A handler that is not an async generator is a TypeError in that instance", stage="services"),
+    Item("S01", "Service has the documented properties, handlers, messages and health check"),
+    Item("S02", "Service has provider_id, cluster, exc_info, deploy arguments and serialize"),
+    Item("S03", "The default handlers deploy and start, wait, and terminate"),
+    Item("S04", "Signals carry a message and what they answer, in two queues"),
+    Item("S05", "A handler that is not an async generator is a TypeError in that instance"),
     Item(
         "S06",
         "The life cycle has the documented transitions",
         "an exception in run() ends the instance as terminated, with the exception on it",
-        stage="services",
     ),
-    Item("S07", "suspended and unresponsive exist beside the documented states", stage="services"),
-    Item(
-        "S08", "An instance takes an agreement, runs, and restarts on its restart condition", stage="services"
-    ),
+    Item("S07", "suspended and unresponsive exist beside the documented states"),
+    Item("S08", "An instance takes an agreement, runs, and restarts on its restart condition"),
     Item(
         "S09",
         "Each instance has an agreement of its own",
         "which ends with the true reason; before, always as cancelled",
-        stage="services",
     ),
     Item(
         "S10",
         "Health is checked at intervals, and an instance that fails it three times ends",
-        stage="services",
     ),
-    Item("S11", "A failed batch is thrown into the handler at its yield", stage="services"),
+    Item("S11", "A failed batch is thrown into the handler at its yield"),
     Item(
         "S12",
         "stop signals, terminate also ends the runner, suspend keeps the activity alive",
-        stage="services",
     ),
-    Item("S13", "Cluster has the documented properties and methods", stage="services"),
-    Item("S14", "Fewer than one instance is logged as a warning; instances is a copy", stage="services"),
-    Item("S15", "A service whose payload is not the cluster's is a ValueError", stage="services"),
-    Item("S16", "With a network each instance is a node from before its start to its end", stage="services"),
+    Item("S13", "Cluster has the documented properties and methods"),
+    Item("S14", "Fewer than one instance is logged as a warning; instances is a copy"),
+    Item("S15", "A service whose payload is not the cluster's is a ValueError"),
+    Item("S16", "With a network each instance is a node from before its start to its end"),
     Item(
         "S17",
         "ServiceState takes model, state_field and start_value; states compare and name themselves",
         "the old library's identifier and printed form are gone; suspended is final",
-        stage="services",
     ),
     # --- networks
-    Item(
-        "N01", "Network and Node have the documented constructors, properties and methods", stage="services"
-    ),
+    Item("N01", "Network and Node have the documented constructors, properties and methods"),
     Item(
         "N02",
         "Addresses are dealt in order; a bad, foreign, taken or missing one is a NetworkError",
-        stage="services",
     ),
     Item(
         "N03",
         "A network is removed at the end of async with, and refuses use in a wrong state",
-        stage="services",
     ),
     Item(
         "N04",
         "A node's deploy arguments describe its network",
         "the gateway is among them",
-        stage="services",
     ),
-    Item("N05", "A node tells the websocket address of each of its ports", stage="services"),
+    Item("N05", "A node tells the websocket address of each of its ports"),
     # --- payloads
     Item("P01", "Payload classes with prop and constraint build the documented demand, to the letter"),
     Item("P02", "Constraints are joined as documented: lists, one, none and the negation"),
@@ -312,7 +288,7 @@ ITEMS: tuple[Item, ...] = (
     Item("V03", "Events print their fields, and their exception if any"),
     Item("V04", "Events have short properties for ids, provider, task, amount and result"),
     Item("V05", "The events of a task job come in the known order"),
-    Item("V06", "The events of a service come in the known order", stage="services"),
+    Item("V06", "The events of a service come in the known order"),
     Item("V07", "Own event classes can be emitted and consumed"),
     # --- logging and utilities
     Item("L01", "enable_default_logger takes the documented parameters: INFO to stderr, DEBUG to a file"),
@@ -326,10 +302,9 @@ ITEMS: tuple[Item, ...] = (
         "X01",
         "LocalHttpProxy spreads requests over the running instances",
         "on 127.0.0.1 unless told otherwise; bodies are streamed, chunked bodies and websockets pass",
-        stage="services",
     ),
-    Item("X02", "HttpProxyService answers a request through the VPN", stage="services"),
-    Item("X03", "SocketProxy gives each port of each instance a local port", stage="services"),
+    Item("X02", "HttpProxyService answers a request through the VPN"),
+    Item("X03", "SocketProxy gives each port of each instance a local port"),
     # --- names
     Item("I01", "The names of the top module, ctx and config"),
     Item("I02", "The names of log"),

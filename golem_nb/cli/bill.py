@@ -37,7 +37,7 @@ def bill(tally: Tally, unit: str, counts: Mapping[str, int], killed: Collection[
     table.add_column(unit, str(sum(counts.values())), justify="right")
     table.add_column("GLM an hour", justify="right")
     table.add_column("GLM a CPU hour", justify="right")
-    table.add_column("paid, GLM", f"{tally.cost:.6f}", justify="right")
+    table.add_column("accepted, GLM", f"{tally.cost:.6f}", justify="right")
     for provider_id, provider in sorted(tally.providers.items(), key=lambda item: item[1].name):
         per_unit = provider.price.per_unit if provider.price else {}
         table.add_row(

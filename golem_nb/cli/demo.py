@@ -22,6 +22,7 @@ from golem_nb.cli.bill import bill, left_behind
 from golem_nb.cli.tally import Tally
 from golem_nb.cli.text import plain, shown
 from golem_nb.events import CommandExecuted, Event, TaskAccepted, TaskStarted
+from golem_nb.exceptions import GolemError
 from golem_nb.localnet import LocalNetwork
 from golem_nb.script import Script
 
@@ -62,6 +63,16 @@ class Summary:
     seconds_network_start: float
     seconds: float
     files: list[str]
+
+
+class ResultsFolderError(GolemError):
+    """The folder for the results cannot be made."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"the results cannot go to {folder} ({error.strerror}): "
+            "name a folder that can be made, --folder DIR"
+        )
 
 
 def frame_parameters(number: int, frames: int) -> dict[str, float]:
@@ -180,7 +191,7 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
                         first = time.monotonic() - begun
                     assert task.result is not None  # the worker accepts paths
                     done.append(task.result)
-                with console.status("Ending agreements, paying invoices …"):
+                with console.status("Ending agreements, accepting invoices …"):
                     await golem.stop()
         seconds = time.monotonic() - started
         allocations, _ = await left_behind(network)
@@ -215,9 +226,9 @@ def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) 
     console.print(
         f"{summary.tasks_done} of {summary.tasks} frames are in {shown(folder, 500)}. "
         f"{summary.agreements_ended} of {summary.agreements} agreements ended, "
-        f"{summary.invoices_accepted} invoices accepted, {summary.cost} of {summary.budget} GLM spent, "
+        f"{summary.invoices_accepted} invoices accepted, {summary.cost} of {summary.budget} GLM in all, "
         f"the rest {released}. First result after {summary.seconds_to_first_result} s, "
-        f"all paid after {summary.seconds} s, with the start of the network."
+        f"all accepted after {summary.seconds} s, with the start of the network."
     )
     for failure in tally.failures:
         console.print(f"[yellow]{shown(failure, 500)}[/]")
@@ -225,7 +236,10 @@ def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) 
 
 def main(*, as_json: bool, folder: Path, providers: int) -> int:
     """Run the demo; return the exit status."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsFolderError(folder, error) from error
     with contextlib.suppress(asyncio.CancelledError):
         summary = asyncio.run(run(as_json=as_json, folder=folder, providers=providers))
         complete = summary.tasks_done == summary.tasks and summary.allocation_released

@@ -21,7 +21,8 @@ from golem_nb.cli.text import shown
 from golem_nb.engine.allocation import platform_name
 from golem_nb.exceptions import GolemError
 from golem_nb.localnet import kept, running_networks
-from golem_nb.localnet.folders import SHARED
+from golem_nb.localnet.errors import DataFolderError
+from golem_nb.localnet.folders import SHARED, make_root
 from golem_nb.node import NodeError, describe_daemon, find_yagna
 
 Level = Literal["ok", "note", "wrong"]
@@ -110,6 +111,11 @@ async def _probe() -> tuple[bool, bool, list[str]]:
 
 
 def _local_networks() -> Iterator[Finding]:
+    try:
+        yield Finding("ok", f"data in {make_root().parent}")
+    except DataFolderError as error:
+        yield Finding("wrong", str(error))
+        return
     running = running_networks()
     if not any(network.name == SHARED for network in running):
         yield Finding("note", "no shared local network is up", "start one, if you want it: golem-nb up")

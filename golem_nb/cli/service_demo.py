@@ -244,6 +244,28 @@ async def _running(cluster: Cluster[WebServer], network: LocalNetwork, without: 
     return time.monotonic() - began
 
 
+def availability(
+    *,
+    killed: str,
+    requests: int,
+    answered: int,
+    requests_after_kill: int,
+    answered_after_kill: int,
+    slowest_after_kill: float,
+    **_: Any,
+) -> str:
+    """Say how many requests were answered, and what the death of a provider has meant for them."""
+    after = f"sent after {shown(killed)}'s death"
+    slowest = f"the slowest of these took {slowest_after_kill:.2f} s"
+    if answered == requests:
+        return f"All {requests} requests were answered, also the {requests_after_kill} {after} ({slowest})."
+    return (
+        f"{requests - answered} of {requests} requests were not answered, "
+        f"{requests_after_kill - answered_after_kill} of them among the {requests_after_kill} {after} "
+        f"({slowest})."
+    )
+
+
 def _where(cluster: Cluster[WebServer]) -> str:
     return shown(", ".join(sorted(str(server.provider_name) for server in cluster.instances)), 200)
 
@@ -294,7 +316,7 @@ class Demo:
             finally:
                 await proxy.stop()
             cluster.stop()
-            with self._console.status("Ending agreements, paying invoices …"):
+            with self._console.status("Ending agreements, accepting invoices …"):
                 await golem.stop()
 
     async def _serve(self, cluster: Cluster[WebServer], proxy: LocalHttpProxy, board: Board) -> None:
@@ -345,11 +367,7 @@ class Demo:
             "answered_after_kill": sum(answer.status == 200 for answer in after),
             "slowest_after_kill": max(answer.seconds for answer in after),
         }
-        self._say(
-            f"{self.measured['answered']} of {len(clients.answers)} requests were answered; of {len(after)} "
-            f"that were sent after the death {self.measured['answered_after_kill']}, the slowest in "
-            f"{self.measured['slowest_after_kill']:.2f} s."
-        )
+        self._say(availability(**self.measured))
 
     def _params(self, number: int) -> list[dict[str, Any]]:
         return [{"answers": self.answers}] * number
@@ -445,8 +463,8 @@ def _print_bill(console: Console, summary: Summary, demo: Demo) -> None:
     released = "released" if summary.allocation_released else "NOT released"
     console.print(
         f"{summary.agreements_ended} of {summary.agreements} agreements ended, {summary.invoices_accepted} "
-        f"invoices accepted; the dead send none. {summary.cost} of {summary.budget} GLM spent, the rest "
-        f"{released}. All paid after {summary.seconds} s, with the start of the network."
+        f"invoices accepted, {summary.cost} of {summary.budget} GLM in all; the dead send none. The rest is "
+        f"{released}. All accepted after {summary.seconds} s, with the start of the network."
     )
     for failure in demo.tally.failures:
         console.print(f"[yellow]{shown(failure, 500)}[/]")

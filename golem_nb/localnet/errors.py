@@ -6,11 +6,33 @@ from pathlib import Path
 
 from golem_nb.exceptions import GolemError
 
-__all__ = ["LocalNetworkError", "NetworkNotRunningError", "NetworkStartError"]
+__all__ = ["DataFolderError", "LocalNetworkError", "NetworkNotRunningError", "NetworkStartError"]
 
 
 class LocalNetworkError(GolemError):
     """Base of the errors about a local network."""
+
+
+class DataFolderError(LocalNetworkError):
+    """The folder in which local networks keep their data cannot be used.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    reason
+        What the system says.
+    """
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(
+            f"the data folder {folder} cannot be used ({reason}): set GOLEM_NB_DATA_DIR to a folder that can "
+            "be made and written"
+        )
+        self.folder, self.reason = folder, reason
+
+    def __reduce__(self) -> tuple[type[DataFolderError], tuple[Path, str]]:
+        return type(self), (self.folder, self.reason)
 
 
 class NetworkStartError(LocalNetworkError):

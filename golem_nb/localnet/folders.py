@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -15,11 +16,20 @@ from typing import Any, Final
 import attrs
 import platformdirs
 
-from golem_nb.localnet.errors import LocalNetworkError
+from golem_nb.localnet.errors import DataFolderError, LocalNetworkError
 from golem_nb.node.errors import FolderInUseError
 from golem_nb.node.lock import FolderLock
 
-__all__ = ["SHARED", "Descriptor", "NetworkFolder", "all_folders", "data_root", "fresh_name", "sweep"]
+__all__ = [
+    "SHARED",
+    "Descriptor",
+    "NetworkFolder",
+    "all_folders",
+    "data_root",
+    "fresh_name",
+    "make_root",
+    "sweep",
+]
 
 #: The name of the network that `golem-nb up` starts.
 SHARED: Final = "shared"
@@ -35,6 +45,24 @@ def data_root() -> Path:
     """Folder of all local networks: below `GOLEM_NB_DATA_DIR`, or the user's data folder."""
     base = os.environ.get("GOLEM_NB_DATA_DIR")
     return (Path(base) if base else platformdirs.user_data_path("golem_nb")).absolute() / "localnet"
+
+
+def make_root() -> Path:
+    """Make the folder of all local networks, if need be, and return it.
+
+    Raises
+    ------
+    DataFolderError
+        It cannot be made, or not be written.
+    """
+    root = data_root()
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataFolderError(root, error.strerror or type(error).__name__) from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise DataFolderError(root, os.strerror(errno.EACCES))
+    return root
 
 
 def fresh_name() -> str:
@@ -102,7 +130,10 @@ class NetworkFolder:
         ------
         FolderInUseError
             The network is running.
+        DataFolderError
+            It cannot be made.
         """
+        make_root()
         return FolderLock(self.path)
 
     def is_running(self) -> bool:

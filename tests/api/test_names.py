@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import runpy
-from pathlib import Path
 
 import pytest
-
-_ARRIVED = runpy.run_path(str(Path(__file__).parent.parent / "contract_items.py"))["ARRIVED"]
 
 
 def _module(value: str) -> str:
@@ -147,7 +143,6 @@ def test_script_and_engine(module: str, names: str) -> None:
     check(module, names)
 
 
-@pytest.mark.skipif("services" not in _ARRIVED, reason="a part of services, networks and proxies")
 @pytest.mark.parametrize(
     ("module", "names"),
     [

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import json
 import re
-import runpy
 import sys
 import types
 from pathlib import Path
@@ -24,21 +23,10 @@ REFERENCE = json.loads((TESTS / "data" / "api_reference.json").read_text("utf-8"
 DEPARTURES = TESTS.parent / "docs" / "departures.md"
 HEADING = "## Signatures that differ"
 
-_ARRIVED = runpy.run_path(str(TESTS / "contract_items.py"))["ARRIVED"]
-_SERVICES = re.compile(
-    r"golem_nb\.(services|network|contrib\.service)\b.*|golem_nb\.Golem\.(run_service|create_network)"
-)
-
 
 def params(records: list[dict[str, str]]) -> list[Any]:
-    """Make one test parameter for each record; those of a stage that has not arrived are skipped."""
-    later = pytest.mark.skipif(
-        "services" not in _ARRIVED, reason="arrives with services, networks and proxies"
-    )
-    return [
-        pytest.param(record, id=record["name"], marks=later if _SERVICES.fullmatch(record["name"]) else ())
-        for record in records
-    ]
+    """Make one test parameter for each record."""
+    return [pytest.param(record, id=record["name"]) for record in records]
 
 
 def find(name: str) -> tuple[Any, Any]:

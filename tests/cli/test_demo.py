@@ -45,6 +45,8 @@ def test_as_text(golem_nb: Any, machine: Any, tmp_path: Path) -> None:
     assert errors == ""
     assert "A network of 2 providers is up after " in output
     assert "The bill" in output
+    assert "accepted, GLM" in output
+    assert "paid" not in output  # what is accepted is paid later, at the daemon's next round
     assert "amber" in output
     assert "birch" in output
     text = " ".join(output.split())
@@ -52,6 +54,17 @@ def test_as_text(golem_nb: Any, machine: Any, tmp_path: Path) -> None:
     assert "the rest released" in text
     assert max(map(len, output.splitlines())) <= 80
     assert len(list((tmp_path / "golem-demo").glob("*.png"))) == 12
+
+
+def test_where_only_ascii_can_be_written(
+    golem_nb: Any, machine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    output, errors = golem_nb("demo", "--providers", "1", "--folder", str(tmp_path / "bil\u0142d"))
+    assert errors == ""
+    assert "12 of 12 frames are in" in " ".join(output.split())
+    assert "bil?d" in output
+    assert output.isascii()
 
 
 def wait_for_work(process: Any, folder: Path) -> None:
@@ -126,7 +139,11 @@ def test_kill(start: Any, machine: Any, tmp_path: Path, moment: str) -> None:
 
 def test_a_folder_that_cannot_be_made(golem_nb: Any, machine: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    output, errors = golem_nb("demo", "--folder", str(tmp_path / "file" / "below"), status=1)
-    assert output == ""
-    assert errors.startswith("golem-nb: [Errno 20] Not a directory: ")
+    for folder, why in ((tmp_path / "file" / "below", "Not a directory"), (tmp_path / "file", "File exists")):
+        output, errors = golem_nb("demo", "--folder", str(folder), status=1)
+        assert output == ""
+        assert errors == (
+            f"golem-nb: the results cannot go to {folder} ({why}): "
+            "name a folder that can be made, --folder DIR\n"
+        )
     assert machine.is_clean()

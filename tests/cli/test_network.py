@@ -198,16 +198,34 @@ def test_a_network_that_was_killed_is_found_by_the_doctor(golem_nb: Any, machine
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["up", "--providers", "0"], "must be from 1 to 100, not 0"),
-        (["up", "--providers", "many"], "invalid"),
+        (["up", "--providers", "0"], "argument --providers: must be a whole number from 1 to 100, not '0'"),
+        (["up", "--providers", "many"], "must be a whole number from 1 to 100, not 'many'"),
+        (["up", "--providers", "1.5"], "must be a whole number from 1 to 100, not '1.5'"),
         (["dance"], "invalid choice: 'dance'"),
         ([], "COMMAND"),
-        (["offers", "--seconds", "-1"], "must be"),
+        (["offers", "--seconds", "-1"], "must be a number, more than 0 and at most 3600, not '-1'"),
+        (["offers", "--seconds", "abc"], "must be a number, more than 0 and at most 3600, not 'abc'"),
+        (["offers", "--seconds", "nan"], "must be a number, more than 0 and at most 3600, not 'nan'"),
     ],
 )
 def test_wrong_arguments(golem_nb: Any, arguments: list[str], said: str) -> None:
     _, errors = golem_nb(*arguments, status=2)
     assert said in errors
+    assert "_" not in errors.splitlines()[-1]  # no name of a function
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "doctor"])
+def test_a_data_folder_that_cannot_be_used(
+    golem_nb: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path / "file" / "data"))
+    output, errors = golem_nb(command, status=1)
+    assert (
+        f"the data folder {tmp_path}/file/data/localnet cannot be used (Not a directory): set "
+        "GOLEM_NB_DATA_DIR to a folder that can be made and written"
+    ) in (output if command == "doctor" else errors)
+    assert "Errno" not in output + errors
 
 
 def test_version_and_help(golem_nb: Any) -> None:

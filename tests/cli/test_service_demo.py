@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from golem_nb.cli.service_demo import availability
 from golem_nb.localnet import kept
 
 pytestmark = pytest.mark.localnet
@@ -54,15 +55,32 @@ def test_as_text(golem_nb: Any, machine: Any) -> None:
         r"(?P<killed>amber|birch) was killed, and with it 2 of 4 web servers\. "
         r"That was noticed after [\d.]+ s, and 4 web servers run again after [\d.]+ s, "
         r"on (?P<rest>amber|birch), (?P=rest), (?P=rest), (?P=rest)\. "
-        r"(\d+) of \3 requests were answered; of (\d+) that were sent after the death \4, the slowest in "
+        r"All \d+ requests were answered, also the \d+ sent after (?P=killed)'s death "
+        r"\(the slowest of these took [\d.]+ s\)\. "
     )
     found = re.search(expected, text)
     assert found, text
     assert found["killed"] != found["rest"]
     assert f"{found['killed']} (killed)" in output
     assert "The bill" in output
-    assert "6 of 6 agreements ended, 4 invoices accepted; the dead send none. " in text
-    assert "of 1 GLM spent, the rest released. " in text
+    assert "6 of 6 agreements ended, 4 invoices accepted, " in text
+    assert "of 1 GLM in all; the dead send none. The rest is released. " in text
+    assert "paid" not in text
+
+
+def test_requests_that_were_not_answered_are_counted() -> None:
+    text = availability(
+        killed="amber",
+        requests=1701,
+        answered=1690,
+        requests_after_kill=1136,
+        answered_after_kill=1128,
+        slowest_after_kill=0.614,
+    )
+    assert text == (
+        "11 of 1701 requests were not answered, 8 of them among the 1136 sent after amber's death "
+        "(the slowest of these took 0.61 s)."
+    )
 
 
 def test_one_provider_is_too_few(golem_nb: Any, machine: Any) -> None:
@@ -82,7 +100,7 @@ def test_control_c(start: Any, machine: Any) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "golem-nb: interrupted; everything that was started has been ended"
+    assert errors.splitlines()[-1] == "golem-nb: interrupted; everything that was started ends with it"
     assert "Traceback" not in errors
     assert machine.is_clean()
     # ended in order: nothing is unsettled

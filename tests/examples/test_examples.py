@@ -14,7 +14,6 @@ import base64
 import inspect
 import json
 import re
-import runpy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -29,8 +28,6 @@ from tests.localnet.provider.rootfs import make_rootfs
 
 TESTS = Path(__file__).parent.parent
 BLOCKS = TESTS / "data" / "reference_examples"
-
-_ARRIVED = runpy.run_path(str(TESTS / "contract_items.py"))["ARRIVED"]
 
 
 class Edit(NamedTuple):
@@ -326,7 +323,6 @@ class Connection:
 SomeStrategy = LeastExpensiveLinearPayuMS
 """
 
-SERVICES = pytest.mark.skipif("services" not in _ARRIVED, reason="a part of services, networks and proxies")
 
 EXAMPLES = [
     pytest.param(
@@ -378,7 +374,7 @@ EXAMPLES = [
             after="await main()",
             printed=r"(Instance 0 is \w+ on .*\n|\S.*\d\d:\d\d:\d\d.*\n)*Instance 0 is running on .*",
         ),
-        marks=[SERVICES, pytest.mark.contract("G20", "S01", "S03")],
+        marks=pytest.mark.contract("G20", "S01", "S03"),
     ),
     pytest.param(
         Example(
@@ -387,7 +383,7 @@ EXAMPLES = [
             after=STARTED,
             printed="service --start\n\n",
         ),
-        marks=[SERVICES, pytest.mark.contract("S01", "S03")],
+        marks=pytest.mark.contract("S01", "S03"),
     ),
     pytest.param(
         Example(
@@ -395,7 +391,7 @@ EXAMPLES = [
             after=SERVICE.format(handler="run"),
             printed=r"(stats: served\n)+",
         ),
-        marks=[SERVICES, pytest.mark.contract("S01")],
+        marks=pytest.mark.contract("S01"),
     ),
     pytest.param(
         Example(
@@ -404,7 +400,7 @@ EXAMPLES = [
             after=SERVICE.format(handler="shutdown") + "\nprint(open('state').read())",
             printed=r"a state\n\n",
         ),
-        marks=[SERVICES, pytest.mark.contract("S01")],
+        marks=pytest.mark.contract("S01"),
     ),
     pytest.param(
         Example(
@@ -616,7 +612,7 @@ for part in ("JobStarted(", "Received proposals from ", "computed 1 task", "Job 
             after=PROXIES_END,
             printed="200 a page\n",
         ),
-        marks=[SERVICES, pytest.mark.contract("X01", "X02", "G24")],
+        marks=pytest.mark.contract("X01", "X02", "G24"),
     ),
     pytest.param(
         Example(
@@ -630,7 +626,7 @@ for part in ("JobStarted(", "Received proposals from ", "computed 1 task", "Job 
             after=PROXIES_END,
             printed="b'hello'\n",
         ),
-        marks=[SERVICES, pytest.mark.contract("X03")],
+        marks=pytest.mark.contract("X03"),
     ),
     pytest.param(
         Example(
@@ -651,7 +647,7 @@ for part in ("JobStarted(", "Received proposals from ", "computed 1 task", "Job 
             after=PROXIES_END,
             printed="b'hello'\n",
         ),
-        marks=[SERVICES, pytest.mark.contract("X03")],
+        marks=pytest.mark.contract("X03"),
     ),
 ]
 
