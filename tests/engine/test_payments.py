@@ -173,6 +173,7 @@ async def test_debit_notes_are_accepted(noting: LocalNetwork) -> None:
     received = [event for event in events if type(event).__name__ == "DebitNoteReceived"]
     accepted = [event for event in events if type(event).__name__ == "DebitNoteAccepted"]
     assert received
+    assert accepted
     assert {event.debit_note.debit_note_id for event in accepted} <= {
         event.debit_note.debit_note_id for event in received
     }

@@ -232,7 +232,7 @@ async def test_finished_items_outlive_the_process(
     program = start("batch", "asked", "destroy_activity")
     assert await asyncio.to_thread(program.wait, 60) == -signal.SIGKILL
     # a worker's activity is destroyed when both tasks are done, or when there was only one for it
-    assert set(ledger.items("batch")) <= {0, 1}
+    assert set(ledger.items("batch")) in ({0}, {1}, {0, 1})
     (left,) = ledger.left()
     assert sum(left.items.values()) == len(ledger.items("batch"))
     await recover(ledger, daemon)
