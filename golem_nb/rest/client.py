@@ -235,14 +235,17 @@ class RestClient:
                     reason = str(error)
                 except ValueError as error:
                     reason = f"it is not JSON ({type(error).__name__})"
-                problem = self._error(
-                    MalformedAnswerError,
-                    operation,
-                    method,
-                    path,
-                    f"the answer makes no sense: {reason}",
-                    status,
-                )
+                if body.lstrip()[:1] == b"<":
+                    problem = self._refusal(operation, method, path, status, body)
+                else:
+                    problem = self._error(
+                        MalformedAnswerError,
+                        operation,
+                        method,
+                        path,
+                        f"the answer makes no sense: {reason}",
+                        status,
+                    )
             else:
                 problem = self._refusal(operation, method, path, status, body)
         # raised here and not where it was caught: what aiohttp raises can carry the request with the key in
@@ -262,8 +265,12 @@ class RestClient:
         return kind(operation, message, method, self._path + path.partition("?")[0], status, remedy)
 
     def _refusal(self, operation: str, method: str, path: str, status: int, body: bytes) -> ApiError:
-        if body.lstrip()[:1] == b"<":
+        begin = body.lstrip()[:1]
+        if begin == b"<":
             return self._stranger(operation, method, path, "answers with a web page", status)
+        if status == 404 and begin not in (b"", b"{"):
+            # a daemon tells in JSON what it cannot find, and says nothing where it has no such route
+            return self._stranger(operation, method, path, "answers as a daemon never does", status)
         kind, message, remedy = problems.explain(status, body)
         return self._error(kind, operation, method, path, message, status, remedy)
 

@@ -412,19 +412,34 @@ async def test_what_listens_is_no_daemon(reply: bytes) -> None:
     assert KEY not in all_of(caught.value)
 
 
-async def test_what_listens_is_a_web_server(serve: Any) -> None:
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (404, "<!DOCTYPE HTML><html>…</html>", "answers with a web page"),
+        (200, "\n<!DOCTYPE HTML><html>…</html>", "answers with a web page"),
+        (404, "404: Not Found", "answers as a daemon never does"),
+        (404, "404 page not found\n", "answers as a daemon never does"),
+    ],
+)
+async def test_what_listens_is_a_web_server(serve: Any, status: int, body: str, said: str) -> None:
     async def handler(request: web.Request) -> web.Response:
-        return web.Response(status=404, text="<!DOCTYPE HTML><html>…</html>", content_type="text/html")
+        return web.Response(status=status, text=body)
 
     configuration = await serve(handler)
     with pytest.raises(MalformedAnswerError) as caught:
         await Identity(configuration.root()).me()
     text = str(caught.value)
-    assert (
-        "answers with a web page, and is no Golem daemon (GET /me answered 404). Remedy: Set YAGNA_API_URL"
-        in text
-    )
+    assert f"{said}, and is no Golem daemon (GET /me answered {status}). Remedy: Set YAGNA_API_URL" in text
     assert "<" not in text
+
+
+@pytest.mark.parametrize("body", ["", '{"message": "Allocation 1 not found"}', '{"message": null}'])
+async def test_a_daemon_s_own_404_is_not_taken_for_a_stranger_s(serve: Any, body: str) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=404, text=body)
+
+    with pytest.raises(NotFoundError):
+        await Identity((await serve(handler)).root()).me()
 
 
 async def test_an_answer_before_the_end_of_the_request() -> None:
