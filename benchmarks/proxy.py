@@ -41,6 +41,9 @@ SIDES = ("golem_nb", "yapapi", "bare")
 #: Requests one after another, after some that do not count, and how many bytes each gets.
 REQUESTS, WARM_UP, SMALL = 200, 20, 100
 
+#: What counts as the time of a request that is never answered, milliseconds.
+NO_ANSWER = 60_000.0
+
 #: Connections that are busy at the same time, for how many seconds, and how often.
 CONNECTIONS, SECONDS, WINDOWS = 8, 1.0, 5
 
@@ -110,6 +113,8 @@ class Stream:
         for start in range(0, len(data), MESSAGE):
             await self.send(data[start : start + MESSAGE])
         head = await self.head()
+        if head["status"] != "200":
+            raise ConnectionError(f"status {head['status']}")
         answer = await self.take(int(head["content-length"]))
         return answer.decode() == hashlib.sha256(data).hexdigest()
 
@@ -171,7 +176,7 @@ async def latency(ways: Sides, ask: Callable[[Stream], Awaitable[None]]) -> Valu
                     continue
                 if number >= WARM_UP:
                     took[side].append(1000 * (time.perf_counter() - began))
-    return {side: statistics.median(values) if values else float("inf") for side, values in took.items()}
+    return {side: statistics.median(values) if values else NO_ANSWER for side, values in took.items()}
 
 
 async def rate(way: Way) -> tuple[int, int]:
