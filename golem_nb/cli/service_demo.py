@@ -480,6 +480,6 @@ def main(*, as_json: bool, providers: int) -> int:
         complete = asyncio.run(run(as_json=as_json, providers=providers)).complete
     finally:
         logger.removeHandler(warnings)
-        if not complete:
+        if warnings.lines and not complete:
             print(*warnings.lines, sep="\n", file=sys.stderr)
     return 0 if complete else 1
