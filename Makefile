@@ -25,8 +25,8 @@ test: $(READY) ## All tests, on this Python; a smaller set on the others that ar
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15
 	$(BIN)/nox --non-interactive --session versions
 
-test-fast: $(READY) ## The tests that need no daemon and no patience
-	$(BIN)/python -m pytest -n 2 -m 'not localnet and not slow' -q
+test-fast: $(READY) ## The tests that need no daemon, no browser and no patience
+	$(BIN)/python -m pytest -n 2 -m 'not localnet and not slow and not browser' -q
 
 test-versions: $(READY) ## A smaller set on the other Pythons that are here, and with other kernels
 	$(BIN)/nox --non-interactive --session versions kernels

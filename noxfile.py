@@ -16,7 +16,7 @@ nox.options.sessions = ["versions"]
 VERSIONS = ("3.11", "3.12", "3.13")
 
 #: The tests that need no daemon.
-FAST = ("-q", "-m", "not localnet and not slow", "-n", "2")
+FAST = ("-q", "-m", "not localnet and not slow and not browser", "-n", "2")
 
 
 def interpreter(version: str) -> str | None:

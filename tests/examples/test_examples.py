@@ -733,6 +733,8 @@ def surroundings(
         yield
 
 
+# the network is asked for while the test runs, so that nobody sees it in the names of the fixtures
+@pytest.mark.localnet
 @pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.block)
 async def test_example(example: Example, server: str, capsys: pytest.CaptureFixture[str]) -> None:
