@@ -20,6 +20,7 @@ def number(value: object) -> int | float | Decimal | None:
 
     Examples
     --------
+    >>> from fractions import Fraction
     >>> number(Fraction(1, 2))
     0.5
     """

@@ -15,6 +15,10 @@ DEFAULT_API_URL = "http://127.0.0.1:7465"
 """Where a ``yagna`` daemon listens unless it was told otherwise."""
 
 
+START_IT = "Start it with `yagna service run`, or set YAGNA_API_URL to where it listens."
+"""What to do about a daemon that cannot be reached, unless its owner knows better."""
+
+
 class ConfigurationError(GolemError, ValueError):
     """The key or an address of the daemon makes no sense."""
 
@@ -64,6 +68,8 @@ class ApiConfig:
         Full base addresses of one part of the API each, for a daemon behind a proxy; ``YAGNA_MARKET_URL``,
         ``YAGNA_PAYMENT_URL``, ``YAGNA_NET_URL``, ``YAGNA_ACTIVITY_URL``, or ``{api_url}/market-api/v1`` and
         so on.
+    remedy : str, optional
+        What errors advise when the daemon cannot be reached; by default to start ``yagna``.
 
     Raises
     ------
@@ -84,6 +90,7 @@ class ApiConfig:
     payment_url: str
     net_url: str
     activity_url: str
+    remedy: str = attrs.field(repr=False, eq=False)
 
     def __init__(
         self,
@@ -93,6 +100,8 @@ class ApiConfig:
         payment_url: str | None = None,
         net_url: str | None = None,
         activity_url: str | None = None,
+        *,
+        remedy: str = START_IT,
     ) -> None:
         key = _text(app_key, "YAGNA_APPKEY", "")
         if not key:
@@ -111,7 +120,10 @@ class ApiConfig:
             "activity_url": _text(activity_url, "YAGNA_ACTIVITY_URL", f"{base}/activity-api/v1"),
         }
         self.__attrs_init__(
-            app_key=key, api_url=base, **{name: _address(value, name) for name, value in parts.items()}
+            app_key=key,
+            api_url=base,
+            remedy=remedy,
+            **{name: _address(value, name) for name, value in parts.items()},
         )
 
     @property

@@ -478,7 +478,11 @@ class ScriptFinished(ScriptEvent):
 
 @attrs.frozen(eq=False, repr=False, slots=False)
 class CommandExecuted(CommandEvent):
-    """A command was executed. The output is None where it was streamed."""
+    """A command was executed. The output is None where it was streamed.
+
+    A provider keeps a limited amount of output, a local one the first 4 MiB of each stream; `message` then
+    says that there was more, although the command has succeeded.
+    """
 
     success: bool
     message: str | None

@@ -246,6 +246,8 @@ class LocalNetwork:
         return ApiConfig(
             app_key=running.app_key,
             api_url=running.api_url,
+            remedy=f"The local Golem network {self.name!r} has ended: start it again. "
+            f"If it ended by itself, its logs in {self.logs} say why.",
             # given all, so that no variable of the user's environment leads a part of it elsewhere
             **{f"{part}_url": f"{running.api_url}/{part}-api/v1" for part in _PARTS},
         )

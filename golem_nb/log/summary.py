@@ -292,6 +292,14 @@ class SummaryLogger:
                 _harmless(event.command),
                 _harmless(event.message or "none"),
             )
+        elif event.message and event.message.startswith("The output was longer"):
+            self._warning(
+                event,
+                "Output was cut by provider '%s', command: %s, message: %s; print less, or download a file",
+                _provider(event),
+                _harmless(event.command),
+                _harmless(event.message),
+            )
 
     # Payments
 

@@ -17,6 +17,7 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from golem_nb import foreign_json
+from golem_nb.config import START_IT
 from golem_nb.rest import problems
 from golem_nb.rest.errors import (
     ApiError,
@@ -100,10 +101,13 @@ class RestClient:
         What all addresses of this part begin with.
     part : str
         Name of the part; requests are logged at DEBUG to the logger ``golem_nb.rest.`` + `part`.
+    remedy : str
+        What to do when the daemon cannot be reached.
     """
 
-    def __init__(self, pool: Pool, base_url: str, part: str = "client") -> None:
+    def __init__(self, pool: Pool, base_url: str, part: str = "client", remedy: str = START_IT) -> None:
         self._pool = pool
+        self._remedy = remedy
         self._log = logging.getLogger(f"golem_nb.rest.{part}")
         self.base_url = base_url
         parts = urlsplit(base_url)
@@ -300,7 +304,7 @@ class RestClient:
                 method,
                 path,
                 f"no Golem daemon can be reached at {self._origin}{because}",
-                remedy="Start it with `yagna service run`, or set YAGNA_API_URL to where it listens.",
+                remedy=self._remedy,
             ), cause
         if isinstance(error, TimeoutError):
             return self._error(

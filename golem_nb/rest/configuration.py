@@ -41,27 +41,30 @@ class Configuration:
 
     def root(self) -> RestClient:
         """Client of what is not part of a versioned API: `/me` and `/version/get`."""
-        return RestClient(self._pool, self.api_config.api_url)
+        return self._client(self.api_config.api_url, "client")
 
     def market(self) -> RestClient:
         """Client of the market's API."""
-        return RestClient(self._pool, self.api_config.market_url, "market")
+        return self._client(self.api_config.market_url, "market")
 
     def activity(self) -> RestClient:
         """Client of the activities' API."""
-        return RestClient(self._pool, self.api_config.activity_url, "activity")
+        return self._client(self.api_config.activity_url, "activity")
 
     def payment(self) -> RestClient:
         """Client of the payments' API."""
-        return RestClient(self._pool, self.api_config.payment_url, "payment")
+        return self._client(self.api_config.payment_url, "payment")
 
     def net(self) -> RestClient:
         """Client of the virtual private networks' API."""
-        return RestClient(self._pool, self.api_config.net_url, "net")
+        return self._client(self.api_config.net_url, "net")
 
     def gsb(self) -> RestClient:
         """Client of the service bus's API."""
-        return RestClient(self._pool, self.api_config.gsb_url, "gsb")
+        return self._client(self.api_config.gsb_url, "gsb")
+
+    def _client(self, base_url: str, part: str) -> RestClient:
+        return RestClient(self._pool, base_url, part, self.api_config.remedy)
 
     async def close(self) -> None:
         """Close all connections; requests that are under way fail."""

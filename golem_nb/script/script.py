@@ -192,6 +192,9 @@ class Script:
     ) -> Awaitable[CommandExecuted]:
         """Schedule a program of the image.
 
+        Output is for small things: a provider keeps a limited amount of it, a local one the first 4 MiB of
+        each stream. What may be larger belongs in a file, for `download_file` or `download_bytes`.
+
         Parameters
         ----------
         cmd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -26,6 +27,7 @@ from golem_nb.engine import (
     WorkersFailedError,
 )
 from golem_nb.exceptions import GolemError
+from golem_nb.log.summary import SummaryLogger
 from golem_nb.payload import Payload
 from golem_nb.payload.package import PackageException
 from golem_nb.rest import Configuration, Payment
@@ -525,3 +527,23 @@ async def test_why_a_job_was_not_done_in_time(tame: Batch) -> None:
     assert "0 tasks were done; " in str(outcome.error)
     assert "failed: CommandExecutionError: Command 'Run /bin/sh" in str(outcome.error)
     assert "the disk is full" in str(outcome.error)
+
+
+async def test_output_beyond_what_is_kept_is_told(tame: Batch, caplog: pytest.LogCaptureFixture) -> None:
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        async for task in tasks:
+            script = context.new_script()
+            result = script.run("/bin/sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x")
+            yield script
+            task.accept_result(len((await result).stdout))
+
+    outcome = await tame(["x"], worker=worker, max_workers=1)
+    assert outcome.results == [4 << 20]
+    (cut,) = [event for event in outcome.of("CommandExecuted") if event.message]
+    assert cut.success
+    assert cut.message == "The output was longer than the 4194304 bytes that are kept"
+    with caplog.at_level(logging.WARNING):
+        SummaryLogger().log(cut)
+    (line,) = caplog.messages
+    assert "Output was cut by provider '" in line
+    assert "print less, or download a file" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -20,6 +21,8 @@ import psutil
 import pytest
 
 from golem_nb.localnet import LocalNetwork, LocalNetworkError, down, kept, running_networks
+from golem_nb.rest import Configuration, Identity
+from golem_nb.rest.errors import DaemonUnreachableError
 
 pytestmark = pytest.mark.localnet
 
@@ -110,6 +113,25 @@ def test_stop(data: Path) -> None:
     assert not network.folder.exists()
     assert kept() == []
     assert running_networks() == []
+
+
+def test_a_daemon_of_the_network_dies(data: Path) -> None:
+    async def who() -> Any:
+        async with Configuration(network.api_config) as configuration:
+            return await Identity(configuration.root()).me()
+
+    with LocalNetwork(providers=1) as network:
+        assert asyncio.run(who()).identity == network.requestor
+        os.kill(asyncio.run(network.status())["processes"]["providers"], signal.SIGKILL)
+        network._process.wait(20)
+        with pytest.raises(DaemonUnreachableError) as caught:
+            asyncio.run(who())
+        text = str(caught.value)
+        assert f"The local Golem network {network.name!r} has ended: start it again. " in text
+        assert f"If it ended by itself, its logs in {network.logs} say why." in text
+        assert "yagna service run" not in text
+        said = (network.logs / "supervisor.log").read_text()
+        assert "the providers' daemon ended unexpectedly" in said
 
 
 def test_control_c_in_a_terminal(own: Any, data: Path) -> None:
