@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from golem_nb.engine.errors import StrategyError
 from golem_nb.engine.journal import step
 from golem_nb.events import (
     AgreementConfirmed,
@@ -112,7 +113,7 @@ class AgreementPool:
     async def acquire(self) -> HeldAgreement:
         """Return an agreement in force: one that is idle, or a new one on the best offer.
 
-        Waits as long as it takes; a provider that refuses is passed over.
+        Waits as long as it takes; a provider that refuses is passed over. A strategy that fails ends the job.
         """
         self.waiting += 1
         try:
@@ -123,6 +124,9 @@ class AgreementPool:
                 held = await self._agree(choice)
                 if held is not None:
                     return held
+        except StrategyError as error:
+            self._job.stop(error)
+            raise
         finally:
             self.waiting -= 1
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from golem_nb.engine.allocation import BudgetAllocation
+from golem_nb.engine.checked_strategy import CheckedStrategy
 from golem_nb.engine.endings import Endings
 from golem_nb.engine.errors import DaemonTooOldError, EngineStoppedError
 from golem_nb.engine.job import Job
@@ -82,7 +83,7 @@ class Engine:
         api_config: ApiConfig,
         journal: Journal,
     ) -> None:
-        self.strategy = strategy
+        self.strategy = CheckedStrategy(strategy)
         self.subnet_tag = subnet_tag
         self.stream_output = stream_output
         self.journal = journal

@@ -167,6 +167,25 @@ class WorkersFailedError(GolemError):
         self.__cause__ = self.causes[-1]
 
 
+class StrategyError(GolemError):
+    """The market strategy of the user has raised something, or returned what makes no sense.
+
+    Attributes
+    ----------
+    strategy
+        Name of its class, and of those that it wraps.
+    method
+        Name of the method.
+    """
+
+    def __init__(self, strategy: str, method: str, cause: BaseException) -> None:
+        self.strategy = strategy
+        self.method = method
+        what = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+        super().__init__(f"The strategy {strategy} has failed in `{method}`: {what}.")
+        self.__cause__ = cause
+
+
 class WorkerFunctionError(GolemError, TypeError):
     """A worker function is not what it has to be; to try it again would only cost more."""
 

@@ -87,6 +87,10 @@ def platforms(proposal: OfferProposal) -> set[str]:
     return named or {"NGNT"}
 
 
+async def _done(task: asyncio.Task[None]) -> None:
+    await task
+
+
 def _price_fault(proposal: OfferProposal) -> str | None:
     """Say why no bill could be checked against the price of an offer; None where it can be."""
     try:
@@ -231,7 +235,17 @@ class Negotiation:
         self._answered.clear()
         self._waiting.clear()
         self._spent.clear()
+        withdrawal = asyncio.create_task(
+            self._withdraw(subscription), name=f"withdrawal of the demand of job {self._job.id}"
+        )
+        try:
+            await asyncio.shield(withdrawal)
+        except asyncio.CancelledError:
+            # where the market has failed and then the job is stopped, what was begun is ended all the same
+            self._job.clean_up(_done(withdrawal))
+            raise
 
+    async def _withdraw(self, subscription: Subscription) -> None:
         async def withdraw() -> None:
             async with step(self._job.engine.journal, "unsubscribe", subscription_id=subscription.id):
                 with contextlib.suppress(NotFoundError):  # it had expired
@@ -274,12 +288,7 @@ class Negotiation:
         try:
             self._job.emit(ProposalReceived, proposal=proposal)
             self._received += not proposal.is_draft
-            try:
-                score = await self._strategy.score_offer(proposal)
-            except Exception:
-                logger.exception("The strategy failed to score the offer of %s", proposal.issuer)
-                await self._reject(proposal, "Unknown error in score offer")
-                return
+            score = await self._strategy.score_offer(proposal)
             if score < SCORE_NEUTRAL:
                 await self._reject(proposal, "Score too low")
             elif self._platform not in platforms(proposal):

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from golem_nb.log import get_logger
 from golem_nb.strategy import SCORE_NEUTRAL
 
 if TYPE_CHECKING:
     from golem_nb.rest.ids import NodeId
     from golem_nb.rest.market import OfferProposal
     from golem_nb.strategy import BaseMarketStrategy
-
-logger = get_logger(__name__)
 
 #: How long a ready offer waits for a better-scored one whose negotiation is under way, in seconds.
 PREFERENCE_WAIT = 0.25
@@ -98,8 +95,8 @@ class OfferPool:
         """
         ranked = []
         for provider, proposal in list(self._offers.items()):
-            score = await self._score(proposal)
-            if score is None or score < SCORE_NEUTRAL:
+            score = await self._strategy.score_offer(proposal)
+            if score < SCORE_NEUTRAL:
                 self._offers.pop(provider, None)
                 continue
             ranked.append((-self.failures(provider), score, random.random(), proposal))
@@ -116,10 +113,3 @@ class OfferPool:
             return None, max(better)
         del self._offers[proposal.issuer]
         return proposal, None
-
-    async def _score(self, proposal: OfferProposal) -> float | None:
-        try:
-            return await self._strategy.score_offer(proposal)
-        except Exception:
-            logger.exception("The strategy failed to score the offer of %s; it is dropped", proposal.issuer)
-            return None

@@ -98,7 +98,11 @@ DEFAULT_PROPERTY_VALUE_RANGES: Mapping[str, PropValueRange] = MappingProxyType(
 
 
 class BaseMarketStrategy(DemandDecorator, ABC):
-    """What the engine asks of a strategy."""
+    """What the engine asks of a strategy.
+
+    What a strategy raises, or returns that makes no sense, ends the job with a `StrategyError` while offers
+    are chosen. Where it is about a bill it is logged, and the bill is accepted, as it is by default.
+    """
 
     @property
     @abstractmethod
