@@ -249,7 +249,7 @@ class Ledger:
         rows = self.select(
             "SELECT place, exit_code, stdout, stderr, files, encoding, value, provider_id, seconds, tries "
             "FROM item WHERE job = ?1 "
-            "AND (?2 IS NULL OR session IN (SELECT id FROM session WHERE name = ?2)) ORDER BY at",
+            "AND (?2 IS NULL OR session IN (SELECT id FROM session WHERE name = ?2)) ORDER BY place, at",
             job,
             name,
         )
