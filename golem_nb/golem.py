@@ -272,8 +272,9 @@ class Golem:
     async def stop(self, wait_for_payments: bool = True) -> list[ServiceSerialization]:
         """End all jobs, pay what is owed, release the rest; does nothing if it is not running.
 
-        Suspended services go on, with the reservation of the budget, until they are resumed or their
-        agreements expire.
+        A daemon that does not answer any more is given up after 20 seconds; an error in the log says what is
+        left on it. Suspended services go on, with the reservation of the budget, until they are resumed or
+        their agreements expire.
 
         Parameters
         ----------

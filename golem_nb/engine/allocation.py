@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from golem_nb.engine.errors import InsufficientFundsError, NoPaymentAccountError
 from golem_nb.engine.journal import step
 from golem_nb.log import get_logger
-from golem_nb.rest.errors import ApiError, BadRequestError, NotFoundError
+from golem_nb.rest.errors import ApiError, BadRequestError, DaemonSilentError, NotFoundError
 
 if TYPE_CHECKING:
     from golem_nb.engine.journal import Journal
@@ -136,6 +136,11 @@ class BudgetAllocation:
     async def close(self, *, keep: bool = False) -> None:
         """Release what is left of the budget; logs what keeps it from being released.
 
+        Raises
+        ------
+        DaemonSilentError
+            The daemon was given up; nothing was released.
+
         Parameters
         ----------
         keep
@@ -152,6 +157,8 @@ class BudgetAllocation:
         try:
             async with step(self._journal, "release_allocation", allocation_id=self.allocation.id):
                 await self.allocation.release()
+        except DaemonSilentError:
+            raise
         except ApiError as error:
             logger.warning(
                 "Allocation %s could not be released, it expires at %s: %s",

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from golem_nb.log import get_logger
-from golem_nb.rest.errors import ApiError, ConnectionDroppedError, DaemonUnreachableError
+from golem_nb.rest.errors import ApiError, ConnectionDroppedError, DaemonSilentError, DaemonUnreachableError
 
 logger = get_logger(__name__)
 
@@ -26,6 +26,8 @@ class Endings:
     def __init__(self) -> None:
         self._open: dict[asyncio.Task[None], str] = {}
         self._hurry = asyncio.Event()
+        #: Names of what was not ended because the daemon does not answer.
+        self.left: list[str] = []
 
     async def end(self, what: str, call: Callable[[], Awaitable[None]]) -> None:
         """End something; what cannot be ended is logged, and tried again where that may help.
@@ -44,6 +46,8 @@ class Endings:
             task = asyncio.create_task(self._try_again(what, call), name=f"golem_nb ending: {what}")
             self._open[task] = what
             task.add_done_callback(lambda done: self._open.pop(done, None))
+        except DaemonSilentError:
+            self.left.append(what)
         except ApiError as error:
             logger.warning("%s could not be ended: %s", what, error)
 
@@ -67,6 +71,9 @@ class Endings:
                 await call()
             except (ConnectionDroppedError, DaemonUnreachableError) as error:
                 logger.debug("%s is still not ended: %s", what, error)
+            except DaemonSilentError:
+                self.left.append(what)
+                return
             except ApiError as error:
                 logger.warning("%s could not be ended: %s", what, error)
                 return

@@ -24,7 +24,7 @@ from golem_nb.props.grammar import clause
 from golem_nb.props.node import SUBNET
 from golem_nb.rest import Activity as ActivityService
 from golem_nb.rest import Configuration, Gsb, Identity, Market, Net, Payment
-from golem_nb.rest.errors import ApiError
+from golem_nb.rest.errors import ApiError, DaemonSilentError
 from golem_nb.rest.identity import MINIMUM_VERSION
 from golem_nb.storage import GsbStorage
 
@@ -45,6 +45,12 @@ logger = get_logger(__name__)
 #: One look for the ends of agreements lasts so long, in seconds; the daemon answers at once when there is
 #: one.
 POLL = 30.0
+
+#: While everything is ended, a daemon that has not answered for so many seconds is given up …
+SILENCE = 20.0
+
+#: … and it is asked for a sign of life after pauses of so many.
+SIGNS_OF_LIFE = 2.0
 
 
 class Engine:
@@ -242,6 +248,7 @@ class Engine:
         async with self._configuration:
             await self._identify()
             await self.budget.open()
+            patience: asyncio.Task[None] | None = None
             try:
                 self._decoration = await self.payment.decorate_demand([self.budget.allocation.id])
                 async with GsbStorage(Gsb(self._configuration.gsb()), self.node_id) as self.storage:
@@ -249,7 +256,10 @@ class Engine:
                     background.add_done_callback(self._listeners_ended)
                     try:
                         ready.set_result(None)
-                        await self._stopping.wait()
+                        try:
+                            await self._stopping.wait()
+                        finally:
+                            patience = asyncio.create_task(self._lose_patience(), name="golem_nb patience")
                         await self._shut_down()
                     finally:
                         # cancelled like everything else when the loop is torn down, jobs still end agreements
@@ -257,7 +267,47 @@ class Engine:
                         background.cancel()
                         await asyncio.gather(background, return_exceptions=True)
             finally:
-                await self.budget.close(keep=bool(self.kept))
+                try:
+                    await self.budget.close(keep=bool(self.kept))
+                except DaemonSilentError:
+                    self._tell_what_is_left()
+                finally:
+                    if patience is not None:
+                        patience.cancel()
+
+    async def _lose_patience(self) -> None:
+        """Give the daemon up when it does not answer for `SILENCE`: the end must not wait for each request.
+
+        Providers may take longer, and workers and services that end in good order, too: only the daemon's own
+        silence counts.
+        """
+        identity = Identity(self._configuration.root())
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE):
+                    await identity.version()
+            except TimeoutError:
+                self._configuration.patience.lose()
+                return
+            except ApiError:
+                pass  # what refuses or cannot be reached keeps nobody waiting
+            await asyncio.sleep(SIGNS_OF_LIFE)
+
+    def _tell_what_is_left(self) -> None:
+        logger.error(
+            "The daemon at %s has not answered for %g s and was given up. Left on it: %s. Restart it; "
+            "agreements and allocation end with their time, or at once by `Session.recover()` if they are a "
+            "session's. `yagna payment release-allocations` frees all allocations.",
+            self._configuration.api_config.api_url,
+            SILENCE,
+            "; ".join(
+                [
+                    f"allocation {self.budget.allocation.id} of {self.budget.budget} GLM, until "
+                    f"{self.budget.expires:%Y-%m-%d %H:%M} UTC",
+                    *self.endings.left,
+                ]
+            ),
+        )
 
     def _listeners_ended(self, listeners: asyncio.Task[None]) -> None:
         """Without listeners no bill is paid and no end noticed: end all work rather than go on blindly."""
@@ -296,7 +346,7 @@ class Engine:
         await self.endings.finish()
         if self.last_words is not None:
             await self.last_words()
-        if self._wait_for_payments:
+        if self._wait_for_payments and not self._configuration.patience.lost:
             await self.payments.wait_for_invoices()
 
     async def _watch_agreements(self, session_id: str, after: datetime) -> None:

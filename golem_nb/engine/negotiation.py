@@ -8,8 +8,9 @@ import heapq
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -87,8 +88,14 @@ def platforms(proposal: OfferProposal) -> set[str]:
     return named or {"NGNT"}
 
 
-async def _done(task: asyncio.Task[None]) -> None:
-    await task
+async def _whatever_happens(ending: Coroutine[Any, Any, None]) -> None:
+    """Do what ends something also when the job itself is cancelled meanwhile, with its loop."""
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _price_fault(proposal: OfferProposal) -> str | None:
@@ -137,7 +144,7 @@ class Negotiation:
                 try:
                     await self._collect(subscription)
                 finally:
-                    await self._unsubscribe(subscription)
+                    self._unsubscribe(subscription)
 
     def spent(self, proposal: OfferProposal, *, refused: bool = False) -> None:
         """Note that a draft was used up; its provider may be asked again, later if it has refused."""
@@ -223,27 +230,20 @@ class Negotiation:
                 outcome["subscription_id"] = subscription.id
         except Exception:
             if subscription is not None:
-                await self._unsubscribe(subscription)
+                await self._withdraw(subscription)
             raise
         return subscription
 
     async def _take_back(self, publishing: asyncio.Task[Subscription]) -> None:
         with contextlib.suppress(Exception):  # then there is nothing to withdraw
-            await self._unsubscribe(await publishing)
+            await self._withdraw(await publishing)
 
-    async def _unsubscribe(self, subscription: Subscription) -> None:
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        """Forget what came of a demand, and let it be withdrawn: nobody has to wait for that."""
         self._answered.clear()
         self._waiting.clear()
         self._spent.clear()
-        withdrawal = asyncio.create_task(
-            self._withdraw(subscription), name=f"withdrawal of the demand of job {self._job.id}"
-        )
-        try:
-            await asyncio.shield(withdrawal)
-        except asyncio.CancelledError:
-            # where the market has failed and then the job is stopped, what was begun is ended all the same
-            self._job.clean_up(_done(withdrawal))
-            raise
+        self._job.clean_up(_whatever_happens(self._withdraw(subscription)))
 
     async def _withdraw(self, subscription: Subscription) -> None:
         async def withdraw() -> None:

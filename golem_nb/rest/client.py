@@ -22,12 +22,14 @@ from golem_nb.rest import problems
 from golem_nb.rest.errors import (
     ApiError,
     ConnectionDroppedError,
+    DaemonSilentError,
     DaemonUnreachableError,
     MalformedAnswerError,
     RequestTimeoutError,
     is_intermittent,
 )
 from golem_nb.rest.fields import MalformedField
+from golem_nb.rest.patience import Patience
 from golem_nb.rest.pool import MAX_ANSWER, Pool, TooLargeError, read_limited
 from golem_nb.rest.sse import EventParser, ServerSentEvent
 
@@ -103,10 +105,20 @@ class RestClient:
         Name of the part; requests are logged at DEBUG to the logger ``golem_nb.rest.`` + `part`.
     remedy : str
         What to do when the daemon cannot be reached.
+    patience : Patience, optional
+        Shared with the other parts of the API.
     """
 
-    def __init__(self, pool: Pool, base_url: str, part: str = "client", remedy: str = START_IT) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        base_url: str,
+        part: str = "client",
+        remedy: str = START_IT,
+        patience: Patience | None = None,
+    ) -> None:
         self._pool = pool
+        self._patience = patience or Patience()
         self._remedy = remedy
         self._log = logging.getLogger(f"golem_nb.rest.{part}")
         self.base_url = base_url
@@ -219,11 +231,17 @@ class RestClient:
         """
         problem: ApiError
         cause: OSError | None = None
+        if self._patience.lost:
+            raise self._silent(operation, method, path)
         try:
-            async with asyncio.timeout(timeout):
-                status, body = await self._pool.exchange(
-                    self._origin, method, self._path + path, data, headers
-                )
+            async with asyncio.timeout(timeout) as scope:
+                self._patience.watch(scope)
+                try:
+                    status, body = await self._pool.exchange(
+                        self._origin, method, self._path + path, data, headers
+                    )
+                finally:
+                    self._patience.unwatch(scope)
         except TooLargeError as error:
             problem = self._error(MalformedAnswerError, operation, method, path, str(error))
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:  # TimeoutError is an OSError
@@ -268,6 +286,16 @@ class RestClient:
     ) -> ApiError:
         return kind(operation, message, method, self._path + path.partition("?")[0], status, remedy)
 
+    def _silent(self, operation: str, method: str, path: str) -> ApiError:
+        return self._error(
+            DaemonSilentError,
+            operation,
+            method,
+            path,
+            f"the daemon at {self._origin} has been given up, it does not answer",
+            remedy="Look at the daemon's log and restart it.",
+        )
+
     def _refusal(self, operation: str, method: str, path: str, status: int, body: bytes) -> ApiError:
         begin = body.lstrip()[:1]
         if begin == b"<":
@@ -306,6 +334,8 @@ class RestClient:
                 f"no Golem daemon can be reached at {self._origin}{because}",
                 remedy=self._remedy,
             ), cause
+        if isinstance(error, TimeoutError) and self._patience.lost:
+            return self._silent(operation, method, path), None
         if isinstance(error, TimeoutError):
             return self._error(
                 RequestTimeoutError,

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from golem_nb.config import ApiConfig
 from golem_nb.rest.client import RestClient
+from golem_nb.rest.patience import Patience
 from golem_nb.rest.pool import Pool
 
 __all__ = ["Configuration"]
@@ -38,6 +39,7 @@ class Configuration:
     def __init__(self, api_config: ApiConfig | None = None) -> None:
         self.api_config = ApiConfig() if api_config is None else api_config
         self._pool = Pool(self.api_config.app_key)
+        self.patience = Patience()
 
     def root(self) -> RestClient:
         """Client of what is not part of a versioned API: `/me` and `/version/get`."""
@@ -64,7 +66,7 @@ class Configuration:
         return self._client(self.api_config.gsb_url, "gsb")
 
     def _client(self, base_url: str, part: str) -> RestClient:
-        return RestClient(self._pool, base_url, part, self.api_config.remedy)
+        return RestClient(self._pool, base_url, part, self.api_config.remedy, self.patience)
 
     async def close(self) -> None:
         """Close all connections; requests that are under way fail."""

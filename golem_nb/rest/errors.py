@@ -84,6 +84,10 @@ class RequestTimeoutError(ApiError):
     """The answer did not come in time: the daemon said so (408, 504), or said nothing at all."""
 
 
+class DaemonSilentError(ApiError):
+    """The daemon has not answered anything for so long that it was given up."""
+
+
 class BadRequestError(ApiError):
     """The daemon refused what the request says (400)."""
 

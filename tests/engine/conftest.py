@@ -213,6 +213,7 @@ class Meddler:
         self._faults: list[Fault] = []
         self._open: set[asyncio.Task[Any]] = set()
         self._offline = False
+        self.hangs = False
         #: Method and path of every request that has come.
         self.requests: list[tuple[str, str]] = []
         self.spoilt = 0
@@ -229,6 +230,10 @@ class Meddler:
         self._offline = True
         for task in self._open:
             task.cancel()
+
+    def hang(self) -> None:
+        """Take every request, and answer none."""
+        self.hangs = True
 
     def mend(self) -> None:
         """Let connections pass again."""
@@ -267,6 +272,8 @@ class Meddler:
         try:
             if self._offline:
                 return self._hang_up(request)
+            if self.hangs:
+                await asyncio.Event().wait()
             for fault in self._faults:
                 if fault.times and fault.method == request.method and fault.path.search(request.path_qs):
                     fault.times -= 1

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from golem_nb import Task, WorkContext
-from golem_nb.engine import scripts
-from golem_nb.rest import client
+from golem_nb import Golem, Task, WorkContext, vm
+from golem_nb.engine import EngineStoppedError, scripts
+from golem_nb.engine import engine as engine_module
+from golem_nb.rest import Configuration, Market, Payment, client
 from golem_nb.rest.activity import BatchError
 
 if TYPE_CHECKING:
+    from golem_nb.localnet import LocalNetwork
+
     from .conftest import Batch, Meddler
 
 Tasks = AsyncIterator[Task[Any, Any]]
@@ -166,3 +170,53 @@ async def test_what_could_not_be_ended_is_ended_when_the_daemon_is_back(
     # tame has looked: no agreement in force, no demand, no reservation
     assert "could not be ended, which will be tried again" in caplog.text
     assert len(outcome.accepted) == 1
+
+
+async def test_a_stop_does_not_wait_for_ever_for_a_daemon_that_hangs(
+    network: LocalNetwork, meddler: Meddler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_module, "SILENCE", 1.0)
+    events: list[Any] = []
+    golem = Golem(budget=1, api_config=meddler.api_config, event_consumer=events.append)
+    payload = await vm.repo(image_tag="golem/alpine:latest", repository_url=network.registry_url)
+    await golem.start()
+
+    async def work() -> None:
+        async for _ in golem.execute_tasks(hanging, [Task(0)], payload):
+            pass
+
+    async def hanging(context: WorkContext, tasks: Any) -> AsyncGenerator[Any, Any]:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/sleep", "1000")
+            meddler.hang()
+            yield script
+            task.accept_result()
+
+    job = asyncio.create_task(work())
+    async with asyncio.timeout(60):
+        while not meddler.hangs:
+            await asyncio.sleep(0.05)
+    started = time.monotonic()
+    with caplog.at_level(logging.ERROR, "golem_nb"):
+        await golem.stop()
+    # each of the requests alone would be waited for longer
+    assert time.monotonic() - started < 20
+    with pytest.raises(EngineStoppedError):
+        await job
+    (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
+    async with Configuration(network.api_config) as configuration:
+        market, payment = Market(configuration.market()), Payment(configuration.payment())
+        (allocation,) = await payment.allocations()
+        (agreement,) = {
+            event.agreement.id for event in events if type(event).__name__ == "AgreementConfirmed"
+        }
+        assert f"allocation {allocation.id} of 1 GLM" in record.getMessage()
+        assert f"Agreement {agreement} with " in record.getMessage()
+        assert "The demand of job " in record.getMessage()
+        assert "Restart it; " in record.getMessage()
+        # the other tests find nothing of it
+        await (await market.agreement(agreement)).terminate({"message": "the test is over"})
+        await allocation.release()
+        for subscription in await market.subscriptions():
+            await subscription.delete()
