@@ -174,9 +174,10 @@ class TaskQueue:
         """Take note of a failed try: the task is given to another worker, or given up."""
         self._running -= 1
         item.causes.append(cause)
-        trouble = str_capped(f"{type(cause).__name__}: {cause}", _TROUBLE_SHOWN)
-        if trouble in self.troubles or len(self.troubles) < _TROUBLES:
-            self.troubles[trouble] += 1
+        if not isinstance(cause, asyncio.CancelledError):  # that is the end of the job
+            trouble = str_capped(f"{type(cause).__name__}: {cause}", _TROUBLE_SHOWN)
+            if trouble in self.troubles or len(self.troubles) < _TROUBLES:
+                self.troubles[trouble] += 1
         if len(item.causes) >= self._max_tries or _more_would_only_cost_more(item.causes):
             self.failures.append(TaskFailedError(item.task, item.causes))
             self._check_end()
