@@ -72,6 +72,7 @@ class Ledger:
         self._writer = Writer(self.path)
         self._reader = connect(self.path)
         self._reading = threading.Lock()
+        self._closed = False
         self._records: ProviderRecords | None = None
 
     def __repr__(self) -> str:
@@ -86,10 +87,11 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Write what is left, and let go of the file; idempotent."""
+        """Write what is left, and let go of the file; idempotent. `select` goes on working."""
         self._writer.close()
         with self._reading:
             self._reader.close()
+            self._closed = True
 
     # -- sessions --------------------------------------------------------------------------------------------
 
@@ -286,8 +288,8 @@ class Ledger:
 
             ledger.select("SELECT sum(amount) FROM invoice WHERE accepted IS NOT NULL")
         """
-        with self._reading, closing(self._reader.cursor()) as cursor:
-            return cursor.execute(statement, parameters).fetchall()
+        with self.reading() as connection:
+            return connection.execute(statement, parameters).fetchall()
 
     # -- for the modules of this package ---------------------------------------------------------------------
 
@@ -326,9 +328,13 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Have the connection for reading to oneself."""
+        """Have the connection for reading to oneself; one for this time where the ledger is closed."""
         with self._reading:
-            yield self._reader
+            if self._closed:
+                with closing(connect(self.path)) as again:
+                    yield again
+            else:
+                yield self._reader
 
     async def write(self, *statements: tuple[str, Sequence[Any]]) -> None:
         """Write, and wait until it is on disk.

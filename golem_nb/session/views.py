@@ -292,7 +292,8 @@ class SessionViews:
         return await recover(self._core, how)
 
     def _ledger(self) -> Ledger:
-        self._wait(self._core.ready())
+        if self._core.state != "stopped":  # its ledger can be read as before
+            self._wait(self._core.ready())
         return self._core.ledger
 
     def _wait(self, coroutine: Coroutine[Any, Any, T], *, keep: bool = False) -> T:

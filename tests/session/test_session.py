@@ -187,6 +187,11 @@ def test_frames_remember_what_was_done(session: Session, alpine: Any) -> None:
     assert session.services.empty
     assert (session.costs["job"] == job.id).any()
     assert len(session.history().sessions) == 1
+    session.stop()
+    (row,) = session.history().sessions.to_dict("records")
+    assert row["items"] == 3
+    assert row["accepted"] > 0
+    assert len(session.remembered(job.id)) == 3
 
 
 def test_faces_are_well_formed_escaped_and_deterministic(session: Session, alpine: Any) -> None:
