@@ -83,10 +83,12 @@ def cost_by_provider(costs: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     dark
         For a dark page.
     """
-    sums = costs.groupby("provider", observed=True)[["expected", "accepted", "settled"]].sum()
+    # of past sessions it is known what was billed, and not what else was to be expected
+    owed = costs["expected"] if "expected" in costs else costs[["due", "invoiced"]].max(axis="columns")
+    sums = costs.assign(owed=owed).groupby("provider", observed=True)[["owed", "accepted", "settled"]].sum()
     sums = sums.sort_values("accepted", ascending=False).head(40)
     settled, accepted = numbers(sums["settled"]), numbers(sums["accepted"])
-    rest = np.maximum(numbers(sums["expected"]) - accepted, 0)
+    rest = np.maximum(numbers(sums["owed"]) - accepted, 0)
     figure = go.Figure()
     shares: list[tuple[str, Floats, str, str]] = [
         ("settled", settled, PALETTE[2], ""),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from golem_nb import figures
 from golem_nb.engine.journal import step
 from golem_nb.frames import History, history
 from golem_nb.ledger import FinishedItem, Ledger, Place
@@ -71,6 +72,15 @@ async def test_empty_tables_are_as_full_ones(ledger: Ledger, name: str) -> None:
     assert [str(kind) for kind in empty.dtypes] == [str(kind) for kind in full.dtypes]
     text = getattr(History, name).__doc__
     assert [column for column in full.columns if f"``{column}``" not in text] == []
+
+
+async def test_its_costs_make_the_figure_by_provider(ledger: Ledger) -> None:
+    await fill(ledger)
+    bars = {bar.name: list(bar.x) for bar in figures.cost_by_provider(history(ledger).costs).data}
+    # two agreements, all billed
+    assert bars["settled"] == pytest.approx([0.22])
+    assert bars["accepted"] == pytest.approx([2 * 0.123456789 - 0.22])
+    assert bars["not billed yet"] == pytest.approx([0])
 
 
 async def test_costs(ledger: Ledger) -> None:
