@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from golem_nb.engine.accounts import ActivityAccount, AgreementAccount
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 E = TypeVar("E", "DebitNoteEvent", "InvoiceEvent")
+D = TypeVar("D", "DebitNote", "Invoice")
 
 #: One look for debit notes or invoices lasts so long, in seconds.
 POLL = 30.0
@@ -126,12 +128,24 @@ class Payments:
         """Work on what comes in for an engine, this one or one whose agreements were taken up."""
         payment = self._engine.payment
         self._handlers.create_task(
-            self._follow("invoices", self._look_for_invoices, self._on_invoice, session_id, after),
+            self._follow(
+                "invoices",
+                self._look_for_invoices,
+                lambda event: payment.invoice(event.invoice_id),
+                self._on_invoice,
+                session_id,
+                after,
+            ),
             name="invoices",
         )
         self._handlers.create_task(
             self._follow(
-                "debit notes", payment.collect_debit_note_events, self._on_debit_note, session_id, after
+                "debit notes",
+                payment.collect_debit_note_events,
+                lambda event: payment.debit_note(event.debit_note_id),
+                self._on_debit_note,
+                session_id,
+                after,
             ),
             name="debit notes",
         )
@@ -177,11 +191,13 @@ class Payments:
         self,
         what: str,
         collect: Callable[..., Awaitable[Sequence[E]]],
-        handle: Callable[[E], Awaitable[None]],
+        read: Callable[[E], Awaitable[D]],
+        handle: Callable[[D], Awaitable[None]],
         session_id: str,
         after: datetime,
     ) -> None:
         failures = 0
+        before: asyncio.Event | None = None
         while True:
             try:
                 events = await collect(after, timeout=POLL, app_session_id=session_id)
@@ -194,21 +210,37 @@ class Payments:
             for event in events:
                 after = max(after, event.date)
                 await self._limit.acquire()
-                self._handlers.create_task(self._handle(what, handle, event), name=what)
+                begun = asyncio.Event()
+                self._handlers.create_task(
+                    self._handle(what, partial(read, event), handle, before, begun), name=what
+                )
+                before = begun
 
-    async def _handle(self, what: str, handle: Callable[[E], Awaitable[None]], event: E) -> None:
+    async def _handle(
+        self,
+        what: str,
+        read: Callable[[], Awaitable[D]],
+        handle: Callable[[D], Awaitable[None]],
+        before: asyncio.Event | None,
+        begun: asyncio.Event,
+    ) -> None:
+        """Work on one document: many are read at a time, and begun in the order in which they have come."""
         try:
-            await handle(event)
+            document = await read()
+            if before is not None:
+                await before.wait()
+            begun.set()
+            await handle(document)
         except Exception:
             # one bad document must not keep the others from being paid
             logger.exception("One of the %s could not be worked on", what)
         finally:
+            begun.set()
             self._limit.release()
 
     # -- debit notes -------------------------------------------------------------------------------------
 
-    async def _on_debit_note(self, event: DebitNoteEvent) -> None:
-        note = await self._engine.payment.debit_note(event.debit_note_id)
+    async def _on_debit_note(self, note: DebitNote) -> None:
         account = self._accounts.get(note.agreement_id)
         if account is None:
             return
@@ -258,8 +290,7 @@ class Payments:
 
     # -- invoices ----------------------------------------------------------------------------------------
 
-    async def _on_invoice(self, event: InvoiceEvent) -> None:
-        invoice = await self._engine.payment.invoice(event.invoice_id)
+    async def _on_invoice(self, invoice: Invoice) -> None:
         account = self._accounts.get(invoice.agreement_id)
         if account is None:
             return
