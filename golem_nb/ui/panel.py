@@ -143,7 +143,6 @@ class Panel(Addressed, anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         self._pump_it()
-        self.flush()  # what is displayed is of this moment, and not of the pump's last look
         return self.bundle(), {}
 
     def _ipython_display_(self) -> None:
@@ -160,7 +159,6 @@ class Panel(Addressed, anywidget.AnyWidget):
         name = uuid.uuid4().hex
         self._outputs = [*self._outputs, name][-MOST_OUTPUTS:]
         self._pump_it()
-        self.flush()
         display(self.last_bundle() if self._replaced else self.bundle(), raw=True, display_id=name)  # type: ignore[no-untyped-call]
 
     def _pump_it(self) -> None:
