@@ -94,6 +94,8 @@ async def test_a_demand_that_has_expired_is_put_on_the_market_again(
 
     async def source() -> AsyncIterator[Task[Any, Any]]:
         yield Task(0)
+        while not heard.of("SubscriptionCreated"):
+            await asyncio.sleep(0.05)
         # the daemon ends a demand when its time is over; here its time is over now
         async with Configuration(network.api_config) as configuration:
             for demand in await Market(configuration.market()).subscriptions():
