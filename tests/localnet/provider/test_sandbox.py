@@ -269,7 +269,7 @@ async def test_python_image_has_this_interpreter_and_its_packages(host: SandboxH
     assert output.decode() == f"{sys.version_info[:3]} {sys.prefix}\n"
     output.clear()
     process = await sandbox.run(
-        ["/bin/sh", "-c", f"touch {sys.prefix}/x; ls -A /root/.ssh $HOME/.bashrc"],
+        ["/bin/sh", "-c", f"touch {sys.prefix}/x; ls -A ~root/.ssh $HOME/.bashrc"],
         {},
         output.extend,
         output.extend,

@@ -329,8 +329,9 @@ class Sandbox:
         """
         env = {**self.layout.environment, **environment}
         if not self.isolated:
-            argv = [a.replace("/golem/", f"{self.folder}/root/golem/") for a in argv]
-            env["HOME"] = f"{self.folder}/root/golem/work"
+            golem = _plain_golem(self.folder)
+            argv = [a.replace("/golem/", f"{golem}/") for a in argv]
+            env["HOME"] = str(golem / "work")
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
         process = Process((out_read, err_read), (stdout, stderr))
@@ -596,7 +597,7 @@ class SandboxHost:
 
     async def _create_plain(self, folder: Path, layout: Layout, limits: Limits) -> Sandbox:
         await asyncio.to_thread(_make_plain_folders, folder, self.uid)
-        spec = {"isolate": False, "cwd": f"{folder}/root/golem/work", "uid": self.uid}
+        spec = {"isolate": False, "cwd": str(_plain_golem(folder) / "work"), "uid": self.uid}
         return await self._spawn(folder, layout, limits, spec)
 
     async def _spawn(self, folder: Path, layout: Layout, limits: Limits, spec: dict[str, Any]) -> Sandbox:
@@ -652,9 +653,14 @@ class SandboxHost:
         await asyncio.gather(*self._layouts.values(), return_exceptions=True)
 
 
+def _plain_golem(folder: Path) -> Path:
+    """Where a plain process finds what it knows as its folders."""
+    return folder / "root" / "golem"
+
+
 def _make_plain_folders(folder: Path, uid: int | None) -> None:
     for name in FOLDERS:
-        (folder / "root/golem" / name).mkdir(parents=True, exist_ok=True)
+        (_plain_golem(folder) / name).mkdir(parents=True, exist_ok=True)
     if uid is not None:  # as root commands are someone else's at least
         for path in (folder, *folder.rglob("*")):
             os.chown(path, uid, uid)
