@@ -17,6 +17,7 @@ from golem_nb.engine.errors import (
     WorkersFailedError,
 )
 from golem_nb.engine.job import Job
+from golem_nb.engine.user_code import cancels_us
 from golem_nb.engine.worker import Worker
 from golem_nb.exceptions import GolemError
 from golem_nb.executor.queue import TaskQueue, WorkerTasks, is_local
@@ -240,7 +241,7 @@ class _Run:
             error = failure
         except asyncio.CancelledError as cancelled:
             error = cancelled
-            if _is_cancelled():
+            if cancels_us(cancelled):
                 raise
             error = GolemError("the worker has waited for something that was cancelled")
             error.__cause__ = cancelled
@@ -280,9 +281,3 @@ class _Run:
             worker.reuse = tasks.exhausted
         finally:
             await generator.aclose()
-
-
-def _is_cancelled() -> bool:
-    """Whether the current task is: not so if something that it has waited for was."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from golem_nb.engine.errors import TaskFailedError
+from golem_nb.engine.user_code import cancels_us
 from golem_nb.events import TaskFinished, TaskStarted
 from golem_nb.exceptions import GolemError
 from golem_nb.executor.task import Task, TaskStatus
@@ -103,8 +104,7 @@ class TaskQueue:
         try:
             await self._feed()
         except asyncio.CancelledError as error:
-            current = asyncio.current_task()
-            if current is None or current.cancelling():
+            if cancels_us(error):
                 raise
             raise GolemError("`data` has waited for something that was cancelled") from error
         except SystemExit as error:

@@ -88,7 +88,7 @@ async def _state(name: str) -> str:
     until = loop.time() + ENDING
     state: str = await asyncio.to_thread(state_of, name)
     while state == "ending" and loop.time() < until:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # another process's network tells nobody when it has ended
         state = await asyncio.to_thread(state_of, name)
     return state
 

@@ -95,7 +95,7 @@ def test_control_c(start: Any, machine: Any) -> None:
         if "clients ask for" in line:
             break
     machine.look()
-    # some are answered
+    # what is interrupted is a demo whose clients are being answered, which it does not tell while it goes on
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)

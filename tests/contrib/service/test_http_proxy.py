@@ -422,6 +422,7 @@ async def test_a_provider_that_vanishes_under_load(
             results.append((sent, response.status, time.monotonic() - sent))
 
     loads = [asyncio.create_task(load()) for _ in range(4)]
+    # the load that the limits are measured against, before anything is lost
     await asyncio.sleep(2)
     lost = on_network.provider(gone[0].provider_name)
     vanished = time.monotonic()
