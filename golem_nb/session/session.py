@@ -155,6 +155,7 @@ class Session(SessionViews):
         )
         with _lock:
             living = _living.get(name)
+            begun = living is None
             if living is not None:
                 if differences := living._core.settings.differences(settings):
                     raise SessionChangedError(
@@ -167,6 +168,10 @@ class Session(SessionViews):
                 session = super().__new__(cls)
                 session._begin(settings)
                 _living[name] = session
+        if begun:
+            # without the lock, which they take: they run at once where the start has failed already
+            session._starting.add_done_callback(lambda _: session._forget_if_failed())
+            session._starting.add_done_callback(lambda _: _use_their_registry())
         session._wait_for_start()
         return session
 
@@ -179,8 +184,6 @@ class Session(SessionViews):
         core.desk = Desk(self, core.recorder)
         core.on_event, core.on_change = core.desk.take, core.desk.mark
         self._starting = self._core.portal.start(self._core.open())
-        self._starting.add_done_callback(lambda _: self._forget_if_failed())
-        self._starting.add_done_callback(lambda _: _use_their_registry())
         atexit.register(self._at_exit)
 
     def _wait_for_start(self) -> None:

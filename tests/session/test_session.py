@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import subprocess
 import sys
 import threading
@@ -130,16 +131,29 @@ def test_a_network_without_an_account_is_an_error_of_the_call(
         Session(budget=1, network="sepolia", name="no account")
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 def test_a_daemon_that_is_not_there_is_an_error_of_the_call(
-    monkeypatch: pytest.MonkeyPatch, data_dir: Path
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, at_once: bool
 ) -> None:
     from golem_nb.rest.errors import DaemonUnreachableError
+    from golem_nb.session.portal import Portal
 
     monkeypatch.setenv("YAGNA_APPKEY", "some-key")
     monkeypatch.setenv("YAGNA_API_URL", "http://127.0.0.1:9")
+    if at_once:
+        # only now and then does the engine's thread fail before this one goes on
+        start = Portal.start
+
+        def failed(portal: Portal, coroutine: Any) -> Any:
+            future = start(portal, coroutine)
+            concurrent.futures.wait([future])
+            return future
+
+        monkeypatch.setattr(Portal, "start", failed)
     with pytest.raises(DaemonUnreachableError) as caught:
         Session(budget=1, network="hoodi", name="no daemon")
     assert "some-key" not in str(caught.value)
+    assert Session.find("no daemon") is None
 
 
 def test_the_market_can_be_looked_at(session: Session, alpine: Any) -> None:
