@@ -11,7 +11,7 @@ import aiohttp
 import attrs
 
 from golem_nb.rest import fields
-from golem_nb.rest.client import RestClient
+from golem_nb.rest.client import RestClient, acknowledge_at_once
 from golem_nb.rest.errors import ConnectionDroppedError, MalformedAnswerError, NotFoundError
 from golem_nb.rest.flexbuffers import MalformedBuffer, decode, encode
 
@@ -139,6 +139,8 @@ class GsbService:
         MalformedAnswerError
             What came is no call.
         """
+        # the daemon's first message would wait 40 ms for it; later ones find it in our answers
+        acknowledge_at_once(self._websocket.get_extra_info("socket"))
         while True:
             message = await self._websocket.receive()
             if message.type is aiohttp.WSMsgType.BINARY:

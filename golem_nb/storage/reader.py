@@ -14,6 +14,9 @@ from golem_nb.storage.errors import TransferError
 
 __all__ = ["BytesReader", "FileReader", "Reader", "open_file"]
 
+#: Read only what takes no waiting; Linux can do that.
+_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+
 
 class Reader(Protocol):
     """Data of a known size, read from any place."""
@@ -43,11 +46,11 @@ class BytesReader:
 
 
 class FileReader:
-    """A file, read ahead in blocks by a thread.
+    """A file: what the system has in memory is read at once, the rest in blocks by a thread.
 
     A read from a disk may take long, and a call that moves 40 KiB to a thread and back costs more than the
-    read of what is cached. So blocks are read in a thread, much larger than the pieces that providers ask
-    for, and the next one before it is needed: most pieces are cut out of a block at once.
+    read of what is cached. So what is not cached, or where nobody can tell, is read in a thread, in blocks
+    much larger than the pieces that providers ask for, and the next one before it is needed.
 
     Parameters
     ----------
@@ -83,6 +86,9 @@ class FileReader:
         """
         if end <= start:
             return b""
+        cached = self._cached(start, end)
+        if cached is not None:
+            return cached
         first, last = start // self.block_size, (end - 1) // self.block_size
         if (last + 1) * self.block_size < self.size:
             self._load(last + 1)
@@ -92,6 +98,18 @@ class FileReader:
             # (a view is not copied before it is part of a message)
             parts.append(memoryview(await self._block(number))[max(0, start - base) : end - base])
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _cached(self, start: int, end: int) -> memoryview | None:
+        """The bytes, if all of them are in the system's memory, so that no disk is waited for."""
+        if _NOWAIT is None:
+            return None
+        piece = bytearray(end - start)
+        try:
+            size = os.preadv(self._fd, [piece], start, _NOWAIT)
+        except OSError:
+            # not there yet, or a file system that cannot tell; what is really wrong the thread finds out
+            return None
+        return memoryview(piece) if size == len(piece) else None
 
     async def _block(self, number: int) -> bytes:
         future = self._load(number)

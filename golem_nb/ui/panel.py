@@ -142,7 +142,7 @@ class Panel(Addressed, anywidget.AnyWidget):
         }
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        self._pump_it()
+        self._begin_to_show()
         return self.bundle(), {}
 
     def _ipython_display_(self) -> None:
@@ -158,8 +158,15 @@ class Panel(Addressed, anywidget.AnyWidget):
             return
         name = uuid.uuid4().hex
         self._outputs = [*self._outputs, name][-MOST_OUTPUTS:]
-        self._pump_it()
+        self._begin_to_show()
         display(self.last_bundle() if self._replaced else self.bundle(), raw=True, display_id=name)  # type: ignore[no-untyped-call]
+
+    def _begin_to_show(self) -> None:
+        """Bring it to this moment; the pump keeps it there, and ends it."""
+        if not self._ended:
+            with self._writing:
+                self._flush()
+        self._pump_it()
 
     def _pump_it(self) -> None:
         if not self._ended:

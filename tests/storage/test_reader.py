@@ -22,8 +22,16 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-@pytest.fixture
-def reader(tmp_path: Path, executor: ThreadPoolExecutor) -> FileReader:
+@pytest.fixture(params=["cached", "by a thread"])
+def reader(
+    tmp_path: Path,
+    executor: ThreadPoolExecutor,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> FileReader:
+    """A file; the thread reads what the system does not have in memory, or does not tell of, as here."""
+    if request.param != "cached":
+        monkeypatch.setattr("golem_nb.storage.reader._NOWAIT", None)
     path = tmp_path / "in"
     path.write_bytes(DATA)
     fd, stat = open_file(path)
@@ -65,6 +73,27 @@ async def test_a_file_that_became_shorter(reader: FileReader, tmp_path: Path) ->
     for _ in range(2):
         with pytest.raises(TransferError, match=r"in' became shorter.*had 10000000 bytes, now it ends at 4;"):
             await reader.read(0, 100)
+    await reader.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this system cannot tell what it has in memory")
+async def test_what_is_not_in_memory_is_read_by_a_thread(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    path = tmp_path / "cold"
+    path.write_bytes(DATA)
+    fd, stat = open_file(path)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    reader = FileReader(path, fd, stat.st_size, executor)
+    try:
+        os.preadv(fd, [bytearray(10)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        pass
+    else:
+        pytest.skip("this file system forgets nothing")
+    assert await reader.read(5, 70_000) == DATA[5:70_000]
+    assert reader._blocks
     await reader.close()
 
 

@@ -150,6 +150,14 @@ def test_facts_that_cannot_be_had_are_an_error_in_words(
     assert card.state["faults"] == {}
 
 
+def test_what_is_displayed_is_of_this_moment(card: Heard, stage: ModuleType) -> None:
+    stage.session.change(per_hour=stage.Decimal("0.25"))
+    bundle, _ = card._repr_mimebundle_()
+    assert "0.25" in bundle["text/html"]
+    assert VIEW_MIMETYPE in bundle
+    assert card._trait_values["state"]["hour"] == 0.25
+
+
 def test_three_faces_in_one_bundle(card: Heard) -> None:
     bundle = card.bundle()
     assert set(bundle) == {VIEW_MIMETYPE, "text/html", "text/plain"}
