@@ -204,6 +204,9 @@ export function panel({ model, el }, name, build) {
   watcher.observe(document.body, { attributes: true });
   watcher.observe(el, { attributes: true, attributeFilter: ["class"] });
 
+  // what was sent between the making of the model and this moment was heard by nobody
+  store.send({ kind: "hello", version: store.state().version });
+
   el.append(root);
   theme();
   refresh();

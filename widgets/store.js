@@ -71,6 +71,13 @@ export function storeOf(model) {
       return () => listeners.delete(listener);
     },
   };
+  /** @param {Message} message */
+  const catchUp = (message) => {
+    if (!(message.version > store.state().version) || heard - asked <= 1000) return;
+    // something was lost, for example while the page was reloaded
+    asked = heard;
+    store.send({ kind: "hello" });
+  };
   model.on("msg:custom", (/** @type {Message} */ message, /** @type {DataView[]} */ buffers = []) => {
     heard = Date.now();
     doubted = false;
@@ -78,11 +85,9 @@ export function storeOf(model) {
     if (message.kind === "patch") {
       if (message.base === store.state().version) {
         model.set("state", patched(store.state(), /** @type {any} */ (message)));
-      } else if (message.version > store.state().version && heard - asked > 1000) {
-        // something was lost, for example while the page was reloaded
-        asked = heard;
-        store.send({ kind: "hello" });
-      }
+      } else catchUp(message);
+    } else if (message.kind === "beat") {
+      catchUp(message);
     } else if (message.kind === "full") {
       model.set("state", message.state);
     }

@@ -52,6 +52,15 @@ test("patches are applied in order; a gap is asked about", () => {
   assert.equal(store.state().n, 6);
 });
 
+test("a sign of life tells of a patch that was lost", () => {
+  const one = model({ version: 3, now: Date.now() });
+  storeOf(one);
+  one.receive({ kind: "beat", version: 3, now: Date.now() });
+  assert.deepEqual(one.sent, []);
+  one.receive({ kind: "beat", version: 4, now: Date.now() });
+  assert.deepEqual(one.sent, [{ kind: "hello" }]);
+});
+
 test("a second view does not apply a patch again", () => {
   const one = model({ version: 0, now: Date.now(), rows: {} });
   storeOf(one);

@@ -234,7 +234,7 @@ class Panel(Addressed, anywidget.AnyWidget):
 
     def beat(self) -> None:
         """Say that the kernel is alive."""
-        self.send({"kind": "beat", "now": time.time() * 1000})
+        self.send({"kind": "beat", "version": self._version, "now": time.time() * 1000})
 
     def _flush(self) -> bool:
         state = self._describe()
@@ -290,7 +290,8 @@ class Panel(Addressed, anywidget.AnyWidget):
             return
         kind = message.get("kind")
         if kind == "hello":
-            self._resync = True
+            # a page that has the last state is not sent it again
+            self._resync |= message.get("version") != self._version
             self._pump_it()
             self._pump.mark()
         elif kind == "do":

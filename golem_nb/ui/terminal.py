@@ -51,9 +51,11 @@ class Terminal(Panel):
     actions: ClassVar[Mapping[str, str]] = {"close": "close", "interrupt": "interrupt", "reopen": "reopen"}
     #: Who types wants to see it sooner than who looks on.
     interval = 0.04
+    #: What a terminal is to be on: another one where there is no instance.
+    shell_class: ClassVar[type[InstanceShell]] = InstanceShell
 
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop, pump: Pump) -> None:
-        self._make: Callable[[], InstanceShell] = lambda: InstanceShell(
+        self._make: Callable[[], InstanceShell] = lambda: self.shell_class(
             service, loop, self._take, self._ended_with
         )
         self._coming: deque[bytes] = deque()

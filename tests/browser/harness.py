@@ -85,6 +85,7 @@ def jupyter(
     dark: bool = False,
     app: str = "lab",
     environment: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """A private JupyterLab (or Notebook 7, with ``app="notebook"``) that serves `root`; its address."""
     settings = dict(SETTINGS)
@@ -121,6 +122,8 @@ def jupyter(
         "--LabApp.extension_manager=readonly",
         "--MappingKernelManager.default_kernel_name=python3",
     ]
+    if headers:
+        command.append(f"--ServerApp.tornado_settings={ {'headers': dict(headers)} }")
     url = f"http://127.0.0.1:{port}"
     with served(command, f"{url}/api/status?token={TOKEN}", state / "server.log", env):
         yield url

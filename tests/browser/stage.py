@@ -17,7 +17,9 @@ from golem_nb.rest.scan import Offer
 from golem_nb.ui.desk import Desk
 from golem_nb.ui.instances import Trail
 from golem_nb.ui.lanes import Lane
+from golem_nb.ui.shell import InstanceShell
 from golem_nb.ui.sources import ClusterFacts, ErrorFact, InstanceFacts, JobFacts, RunningFact, SessionFacts
+from golem_nb.ui.terminal import Terminal
 
 NOW = datetime.now(UTC)
 
@@ -226,3 +228,45 @@ class Stall:
                 Offer(id=f"offer-{n}", issuer=f"0x{n:040x}", props=props_of(n), constraints="", timestamp=NOW)
             )
         desk.mark()
+
+
+class Shell(InstanceShell):
+    """A shell on no instance: hears what is typed, says what it is told to."""
+
+    title = "sun-01 at 192.168.0.2"
+
+    def open(self) -> None:
+        self.mode = "keys"
+        self.typed = b""
+
+    def write(self, data: bytes) -> None:
+        self.typed += data
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._size = columns, rows
+
+    def close(self) -> None:
+        self._on_end("The shell was closed.")
+
+    def say(self, data: bytes) -> None:
+        self._on_output(data)
+
+
+class StagedTerminal(Terminal):
+    """A terminal on no instance."""
+
+    shell_class = Shell
+
+
+#: All that a shell can make of a text, each look once.
+COLOURS = b"$ ls --color\r\n" + b"\r\n".join(
+    b" ".join(b"\x1b[%s%dmlook-%d\x1b[0m" % (style, n, n) for n in (*range(30, 38), *range(90, 98)))
+    for style in (b"", b"1;", b"2;", b"7;", b"4;")
+)
+
+
+def terminal() -> StagedTerminal:
+    """A terminal that ends with the desk."""
+    found = StagedTerminal(None, None, desk._pump)  # type: ignore[arg-type]
+    desk._panels["terminal", id(found)] = found, found
+    return found

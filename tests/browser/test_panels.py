@@ -147,6 +147,11 @@ def test_a_batch_is_cancelled_and_tried_again_and_its_end_is_saved(notebook: Ope
     expect(book.cell(1)).to_contain_text("cancelled by hand")
 
 
+def test_a_panel_that_is_made_before_it_is_displayed_is_up_to_date(notebook: Open) -> None:
+    book = notebook([START, "card = desk.card()", "session.change(name='later')", "card"])
+    expect(panel(book, "card")).to_contain_text("session later")
+
+
 def test_without_its_kernel_a_panel_says_so(notebook: Open) -> None:
     book = notebook([START, "desk.card()"])
     card = panel(book, "card")
@@ -395,9 +400,10 @@ def test_nothing_that_a_provider_says_is_more_than_text(notebook: Open) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_everything_can_be_read_and_has_a_name(notebook: Open, dark: bool) -> None:
-    cells = [*HOSTILE_CELLS[:5], "desk.dashboard()"]
+    shell = "shell = terminal(); shell._shell.say(COLOURS); shell"
+    cells = [*HOSTILE_CELLS[:5], "desk.dashboard()", shell]
     book = notebook(cells, dark=dark)
-    book.page.set_viewport_size({"width": 1200, "height": 3400})
+    book.page.set_viewport_size({"width": 1200, "height": 3800})
     try:
         expect(panel(book, "market")).to_contain_text("20 of 20 offers shown")
         panel(book, "progress").locator("summary").click()
@@ -405,7 +411,8 @@ def test_everything_can_be_read_and_has_a_name(notebook: Open, dark: bool) -> No
         book.ask("(desk.card()._fault('something went wrong'), desk.mark())")
         panel(book, "card").get_by_role("button", name="Recover").click()
         expect(panel(book, "card").get_by_role("alert")).to_contain_text("something went wrong")
-        for name in ("card", "progress", "market", "cluster", "dashboard"):
+        expect(panel(book, "terminal")).to_contain_text("look-97")
+        for name in ("card", "progress", "market", "cluster", "dashboard", "terminal"):
             found = panel(book, name)
             expect(found).to_have_attribute("data-theme", "dark" if dark else "light")
             worst: list[Any] = found.evaluate(CONTRAST)

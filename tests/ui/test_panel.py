@@ -71,6 +71,19 @@ def test_a_page_that_is_loaded_later_finds_the_state_as_it_is(card: Heard, stage
     assert card.sent[-1]["state"]["name"] == "other"
 
 
+def test_a_page_that_has_the_last_state_is_not_sent_it_again(card: Heard, stage: ModuleType) -> None:
+    stage.session.change(name="other")
+    card.flush()
+    card.sent.clear()
+    card._on_message(card, {"kind": "hello", "version": 1}, [])
+    assert not card.flush()
+    card._on_message(card, {"kind": "hello", "version": 0}, [])
+    assert card.flush()
+    assert [message["kind"] for message in card.sent] == ["full"]
+    card.beat()
+    assert card.sent[-1]["version"] == card.state["version"]
+
+
 def test_a_button_works_on_a_thread_of_its_own(card: Heard, stage: ModuleType) -> None:
     stage.session.delay = 0.3
     started = time.monotonic()
