@@ -144,7 +144,7 @@ class Golem:
         self._networks: list[Network] = []
         if strategy is None:
             strategy = default_strategy()
-            self.add_event_consumer(strategy.on_event)
+            self.add_event_consumer(strategy.on_event, strategy.EVENTS)
         self._strategy = _checked_strategy(strategy)
         self.add_event_consumer(log_summary(log_event_repr) if event_consumer is None else event_consumer)
 

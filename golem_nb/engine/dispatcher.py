@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from golem_nb.engine.user_code import USER_ERRORS, cancels_us
@@ -40,57 +40,53 @@ class _Queue:
         self.task: asyncio.Task[None] | None = None
         self.warned = False
 
-    def put(self, event: Event) -> None:
-        self.events.append(event)
-        self.wake()
-
     def wake(self) -> None:
         """Have `run` look again."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, clock = asyncio.get_running_loop(), time.perf_counter
         while True:
-            until = loop.time() + SLICE
+            slice_began = previous = clock()
             while self.events:
                 event = self.events.popleft()
                 # most consumers are plain functions: a coroutine for each call would cost more than they do
-                outcome = self._consume(event)
-                if outcome is not None:
+                try:
+                    outcome = self.consumer(event)
+                except USER_ERRORS:  # nothing is awaited here, so that no cancellation is ours
+                    self._failed(event)
+                    outcome = None
+                now = clock()
+                if now - previous > BLOCKING_LIMIT:
+                    self._blocked(event, now - previous)
+                previous = now
+                if outcome is not None and inspect.isawaitable(outcome):
                     try:
                         await outcome
                     except USER_ERRORS as error:
                         if cancels_us(error):
                             raise
                         self._failed(event)
-                if loop.time() > until:
+                    previous = clock()
+                if now - slice_began > SLICE:
                     await asyncio.sleep(0)
-                    until = loop.time() + SLICE
+                    slice_began = previous = clock()
             if self.closing:
                 return
             self._waiter = loop.create_future()
             await self._waiter
 
-    def _consume(self, event: Event) -> Awaitable[Any] | None:
-        """Give an event to the consumer; return what has to be awaited, if anything."""
-        started = time.perf_counter()
-        try:
-            outcome = self.consumer(event)
-        except USER_ERRORS:  # nothing is awaited here, so that no cancellation is ours
-            self._failed(event)
-            return None
-        took = time.perf_counter() - started
-        if took > BLOCKING_LIMIT and not self.warned:
+    def _blocked(self, event: Event, seconds: float) -> None:
+        if not self.warned:
             self.warned = True
             logger.warning(
                 "Event consumer %r kept the engine waiting for %.1f s at %s: do slow work in a thread, or "
                 "make the consumer a coroutine function",
                 self.consumer,
-                took,
+                seconds,
                 type(event).__name__,
             )
-        return outcome if outcome is not None and inspect.isawaitable(outcome) else None
 
     def _failed(self, event: Event) -> None:
         logger.exception(
@@ -103,12 +99,15 @@ class EventDispatcher:
 
     def __init__(self) -> None:
         self._queues: list[_Queue] = []
+        #: Who wants the events of a class, for the classes that there were.
+        self._wanting: dict[type[Event], list[_Queue]] = {}
         self._running = False
 
     def add(self, consumer: Consumer, classes: tuple[type[Event], ...]) -> None:
         """Add a consumer of the events that are instances of `classes`."""
         queue = _Queue(consumer, classes)
         self._queues.append(queue)
+        self._wanting.clear()
         if self._running:
             self._launch(queue)
 
@@ -120,9 +119,13 @@ class EventDispatcher:
 
     def emit(self, event: Event) -> None:
         """Queue an event for all consumers that want it."""
-        for queue in self._queues:
-            if isinstance(event, queue.classes):
-                queue.put(event)
+        wanting = self._wanting.get(type(event))
+        if wanting is None:
+            wanting = [queue for queue in self._queues if isinstance(event, queue.classes)]
+            self._wanting[type(event)] = wanting
+        for queue in wanting:
+            queue.events.append(event)
+            queue.wake()
 
     async def stop(self) -> None:
         """Deliver what is queued, then end the consumers' tasks.

@@ -211,7 +211,7 @@ class Core:
             api_config=daemon.api_config,
         )
         if settings.strategy is None:
-            golem.add_event_consumer(own.on_event)
+            golem.add_event_consumer(own.on_event, own.EVENTS)
         golem.journal = BudgetJournal(self.book, self.limits)
         golem.add_event_consumer(self.book.take, self.book.EVENTS)
         golem.add_event_consumer(self.meter.take, [AgreementConfirmed])

@@ -81,7 +81,9 @@ class Lane:
         await (yield script)
         self.arrive()
         failures = 0
-        while items := self._queue.take(context.id, self._pace.size(self._queue.waiting, self._lanes())):
+        while items := self._queue.take(
+            context.id, self._pace.size(self._queue.waiting, self._queue.running, self._lanes())
+        ):
             self.begun = True
             script = context.new_script()
             try:
@@ -155,9 +157,10 @@ class _Shipment:
         self._blamed = 0
         self._price = lane.price(context)
         self._started = self._previous = time.monotonic()
-        #: Results that came together, and the end of what came before them.
+        #: Results that came together, when they came, and whether their time is still to be shared out.
         self._group: list[Try] = []
         self._arrival = self._started
+        self._sharing = False
         self._parcel = lane.pack(script, items)
         for item in items:
             item.begin(
@@ -181,23 +184,31 @@ class _Shipment:
         """Note how long a try took; results that came together share the time since those before."""
         now = time.monotonic()
         if isinstance(outcome, Outcome) and outcome.seconds is not None:
-            self._note(attempt, outcome.seconds)
+            self._note([attempt], outcome.seconds)
             self._previous = now
             return
         if not self._group or now - self._arrival > TOGETHER:
             if self._group:
+                self._share()
                 self._previous = self._arrival
             self._group = []
         self._arrival = now
         self._group.append(attempt)
-        share = (now - self._previous) / len(self._group)
-        for entry in self._group:
-            self._note(entry, share)
+        if not self._sharing:
+            # when all that have come are there, and before they are written down
+            self._sharing = True
+            asyncio.get_running_loop().call_soon(self._share)
 
-    def _note(self, attempt: Try, seconds: float) -> None:
-        attempt.seconds = seconds
-        if self._price is not None:
-            attempt.cost = self._price * Decimal(str(round(seconds, 6)))
+    def _share(self) -> None:
+        self._sharing = False
+        if self._group:
+            self._note(self._group, (self._arrival - self._previous) / len(self._group))
+
+    def _note(self, attempts: Sequence[Try], seconds: float) -> None:
+        cost = None if self._price is None else self._price * Decimal(str(round(seconds, 6)))
+        for attempt in attempts:
+            attempt.seconds = seconds
+            attempt.cost = cost
 
     async def end(self, error: BaseException | None) -> None:
         """Settle what the script has not come to.

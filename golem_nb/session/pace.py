@@ -40,19 +40,22 @@ class Pace:
         self._seconds: float | None = None
         self._overhead = 0.0
 
-    def size(self, waiting: int, lanes: int) -> int:
+    def size(self, waiting: int, running: int, lanes: int) -> int:
         """Return how many items to take.
 
         Parameters
         ----------
         waiting
             Items that are to be had.
+        running
+            Items that lanes are at.
         lanes
-            Lanes that want some.
+            Lanes that are at some, or want some.
         """
         if self._seconds is None:
             return 1
-        share = -(-waiting // max(1, lanes))
+        # who was here earlier has taken a share already
+        share = -(-(waiting + running) // max(1, lanes))
         if self._unsure and self._seconds <= PROBED:
             return max(1, min(2, share))
         target = max(TARGET, self._overhead / OVERHEAD)

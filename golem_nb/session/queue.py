@@ -49,6 +49,11 @@ class ItemQueue:
         return len(self._waiting)
 
     @property
+    def running(self) -> int:
+        """How many items lanes are at."""
+        return self._running
+
+    @property
     def over(self) -> bool:
         """Whether every item is done or given up."""
         return not self._waiting and not self._running

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from golem_nb.events import AgreementConfirmed, AgreementRejected
 from golem_nb.strategy.base import SCORE_NEUTRAL, BaseMarketStrategy
@@ -32,6 +32,9 @@ class DecreaseScoreForUnconfirmedAgreement(WrappingMarketStrategy):
     >>> golem = Golem(budget=1, strategy=strategy)
     >>> golem.add_event_consumer(strategy.on_event)
     """
+
+    #: What it learns from.
+    EVENTS: ClassVar[tuple[type[Event], ...]] = (AgreementConfirmed, AgreementRejected)
 
     def __init__(self, base_strategy: BaseMarketStrategy, factor: float) -> None:
         super().__init__(base_strategy)
