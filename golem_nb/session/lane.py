@@ -13,7 +13,7 @@ from golem_nb.events import TaskStarted
 from golem_nb.rest.activity import CommandExecutionError
 from golem_nb.session.errors import SessionError
 from golem_nb.session.item import Item, Outcome, Try
-from golem_nb.session.pace import Pace
+from golem_nb.session.pace import Pace, Tempo
 from golem_nb.storage import TransferError
 
 if TYPE_CHECKING:
@@ -51,17 +51,25 @@ class Lane:
         Counts the finished ones.
     lanes
         Tells how many lanes want items at the moment.
+    tempo
+        What items have taken on other lanes.
     """
 
     def __init__(
-        self, job: Job, work: Work, queue: ItemQueue, settling: Settling, lanes: Callable[[], int]
+        self,
+        job: Job,
+        work: Work,
+        queue: ItemQueue,
+        settling: Settling,
+        lanes: Callable[[], int],
+        tempo: Tempo,
     ) -> None:
         self._job = job
         self._work = work
         self._queue = queue
         self._settling = settling
         self._lanes = lanes
-        self._pace = Pace(work.most)
+        self._pace = Pace(work.most, tempo)
         self._claims = True
         #: Whether an item was begun.
         self.begun = False

@@ -10,6 +10,7 @@ from golem_nb.engine.errors import JobTimeoutError, WorkersFailedError
 from golem_nb.engine.worker import Worker
 from golem_nb.log import get_logger
 from golem_nb.session.lane import Lane
+from golem_nb.session.pace import Tempo
 
 if TYPE_CHECKING:
     from golem_nb.engine import Job
@@ -57,6 +58,7 @@ class Lanes:
         self._number = number
         self._timeout = timeout
         self._barren: list[BaseException] = []
+        self._tempo = Tempo()
         #: Lanes that have an activity, or are about to get one.
         self._active = 0
 
@@ -90,7 +92,7 @@ class Lanes:
 
     async def _lane(self) -> None:
         while not self._hopeless and await self._queue.claim():
-            lane = Lane(self._job, self._work, self._queue, self._settling, lambda: self._active)
+            lane = Lane(self._job, self._work, self._queue, self._settling, lambda: self._active, self._tempo)
             self._active += 1
             try:
                 held = await self._job.agreements.acquire()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+import attrs
+
+__all__ = ["Pace", "Tempo"]
 
 #: A script of several items is to take about so long, in seconds. A result waits no longer than that for its
 #: neighbours, and the daemon's work for a script hardly counts any more.
@@ -23,20 +25,34 @@ INSTANT = 0.02
 ROUND_TRIP = 0.02
 
 
+@attrs.define
+class Tempo:
+    """What items of a job have taken lately, on whichever lane: what a new lane begins with."""
+
+    seconds: float | None = None
+    #: Of a script, beside its items.
+    overhead: float = 0.0
+
+
 class Pace:
     """Sizes the scripts of one lane by what the items before have taken.
 
-    The first script has one item, so that a first result, or a first failure, comes as soon as it can.
+    The first script of a job has one item, so that a first result, or a first failure, comes as soon as it
+    can.
 
     Parameters
     ----------
     most
         The most items in one script.
+    tempo
+        Of the job; all its lanes add to it.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, tempo: Tempo) -> None:
         self._most = most
+        self._tempo = tempo
         self._unsure = False
+        self._alone = False
         self._seconds: float | None = None
         self._overhead = 0.0
 
@@ -52,14 +68,17 @@ class Pace:
         lanes
             Lanes that are at some, or want some.
         """
-        if self._seconds is None:
+        seconds, overhead = self._seconds, self._overhead
+        if seconds is None and not self._alone:
+            seconds, overhead = self._tempo.seconds, self._tempo.overhead
+        if seconds is None:
             return 1
         # who was here earlier has taken a share already
         share = -(-(waiting + running) // max(1, lanes))
-        if self._unsure and self._seconds <= PROBED:
+        if self._unsure and seconds <= PROBED:
             return max(1, min(2, share))
-        target = max(TARGET, self._overhead / OVERHEAD)
-        return max(1, min(int(target / max(self._seconds, 1e-5)), share, self._most))
+        target = max(TARGET, overhead / OVERHEAD)
+        return max(1, min(int(target / max(seconds, 1e-5)), share, self._most))
 
     def took(self, items: int, seconds: float, overhead: float = 0.0, *, warms_up: bool = False) -> None:
         """Learn from a script.
@@ -83,7 +102,11 @@ class Pace:
         # quick to slow down, slow to speed up: a script that is too long keeps results waiting
         self._seconds = each if self._seconds is None or each > self._seconds else (each + self._seconds) / 2
         self._overhead = overhead
+        self._alone = False
+        if not self._unsure:
+            self._tempo.seconds, self._tempo.overhead = self._seconds, overhead
 
     def alone(self) -> None:
         """Take one item next: it is not known which of several has failed."""
         self._seconds = None
+        self._alone = True

@@ -10,7 +10,7 @@ import pytest
 
 from golem_nb.executor import Task
 from golem_nb.session.item import Item, Outcome, Try
-from golem_nb.session.pace import TARGET, Pace
+from golem_nb.session.pace import TARGET, Pace, Tempo
 from golem_nb.session.queue import ItemQueue
 from golem_nb.session.settling import Settling
 
@@ -141,14 +141,14 @@ async def test_a_disk_that_fails_loses_no_result() -> None:
 
 
 def test_the_first_script_has_one_item() -> None:
-    assert Pace(200).size(waiting=1000, running=0, lanes=4) == 1
+    assert Pace(200, Tempo()).size(waiting=1000, running=0, lanes=4) == 1
 
 
 def test_quick_items_are_packed_and_slow_ones_are_not() -> None:
-    pace = Pace(200)
+    pace = Pace(200, Tempo())
     pace.took(10, 0.1)
     assert pace.size(1000, 0, 4) == int(TARGET / 0.01)
-    pace = Pace(200)
+    pace = Pace(200, Tempo())
     pace.took(1, 0.03)
     assert pace.size(1000, 0, 4) == int(TARGET / 0.015)
     pace.took(50, 50 * 2.0)
@@ -156,7 +156,7 @@ def test_quick_items_are_packed_and_slow_ones_are_not() -> None:
 
 
 def test_lanes_share_what_is_left() -> None:
-    pace = Pace(200)
+    pace = Pace(200, Tempo())
     pace.took(1, 0.001)
     assert pace.size(waiting=40, running=0, lanes=4) == 10
     # the others are at theirs, which are as many
@@ -165,26 +165,41 @@ def test_lanes_share_what_is_left() -> None:
     assert pace.size(waiting=10_000, running=0, lanes=4) == 200
 
 
+def test_a_new_lane_knows_what_others_have_found_out() -> None:
+    tempo = Tempo()
+    first, second = Pace(200, tempo), Pace(200, tempo)
+    assert first.size(waiting=100, running=0, lanes=2) == second.size(waiting=99, running=1, lanes=2) == 1
+    first.took(10, 0.1)
+    assert second.size(waiting=100, running=0, lanes=2) == 50
+    # one by one until it is found which item makes a script fail
+    second.alone()
+    assert second.size(waiting=100, running=0, lanes=2) == 1
+    # whether the first item has warmed something up is not known yet
+    unsure = Tempo()
+    Pace(200, unsure).took(1, 0.9, warms_up=True)
+    assert Pace(200, unsure).size(waiting=100, running=0, lanes=2) == 1
+
+
 def test_what_a_script_costs_by_itself_makes_it_longer() -> None:
-    pace = Pace(10_000)
+    pace = Pace(10_000, Tempo())
     pace.took(2, 2.0, overhead=1.9, warms_up=True)
     assert pace.size(10_000, 0, 1) == int(1.9 / 0.25 / 0.05)
 
 
 def test_after_one_item_it_is_not_known_what_was_warming_up() -> None:
-    pace = Pace(10_000)
+    pace = Pace(10_000, Tempo())
     pace.took(1, 0.9, warms_up=True)
     assert pace.size(100, 0, 1) == 2
-    pace = Pace(10_000)
+    pace = Pace(10_000, Tempo())
     pace.took(1, 3.0, warms_up=True)
     assert pace.size(100, 0, 1) == 1
-    pace = Pace(10_000)
+    pace = Pace(10_000, Tempo())
     pace.took(1, 0.3, overhead=0.299, warms_up=True)
     assert pace.size(100, 0, 1) == 100
 
 
 @pytest.mark.parametrize("waiting", [0, 1])
 def test_there_is_always_one(waiting: int) -> None:
-    pace = Pace(10)
+    pace = Pace(10, Tempo())
     pace.took(1, 100.0)
     assert pace.size(waiting, 0, 0) == 1
