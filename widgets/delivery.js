@@ -1,4 +1,4 @@
-// Messages of the kernel reach a model, even one that a busy page was late for.
+// Messages on their way between the kernel and a model.
 
 /** @import { Model } from "./types.d.ts" */
 
@@ -17,4 +17,18 @@ export async function reconnect(model) {
   if (!real?.comm?.on_msg || !handle) return false;
   real.comm.on_msg((/** @type {unknown} */ message) => handle.call(real, message));
   return true;
+}
+
+/**
+ * Send the kernel a message, if there is one.
+ * @param {Model} model
+ * @param {unknown} message
+ * @param {(ArrayBuffer | ArrayBufferView)[]} [buffers]
+ */
+export function tell(model, message, buffers) {
+  try {
+    model.send(message, undefined, buffers);
+  } catch {
+    // the kernel has died, which the panel says by itself
+  }
 }

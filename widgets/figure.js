@@ -1,6 +1,6 @@
 // A plotly figure whose runtime is shared: five megabytes of JavaScript once a page instead of once a figure.
 
-import { reconnect } from "./delivery.js";
+import { reconnect, tell } from "./delivery.js";
 import { plotly } from "./plotly.js";
 
 /** @import { Context } from "./types.d.ts" */
@@ -33,7 +33,7 @@ function look({ model }) {
   });
   model.send({ kind: "ping" });
   const timer = setTimeout(async () => {
-    if (!heard && (await reconnect(model))) model.send({ kind: "hello" });
+    if (!heard && (await reconnect(model))) tell(model, { kind: "hello" });
   }, DOUBT);
   return () => clearTimeout(timer);
 }

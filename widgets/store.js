@@ -1,6 +1,6 @@
 // The state of a panel in the browser: the kernel sends what has changed, and the model keeps it for all views.
 
-import { reconnect } from "./delivery.js";
+import { reconnect, tell } from "./delivery.js";
 
 /** @import { Message, Model, Patch, State } from "./types.d.ts" */
 
@@ -65,7 +65,7 @@ export function storeOf(model) {
       doubted = true;
       reconnect(model).then((done) => done && store.send({ kind: "hello" }), () => {});
     },
-    send: (message, buffers) => model.send(message, undefined, buffers),
+    send: (message, buffers) => tell(model, message, buffers),
     listen(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -61,6 +61,14 @@ test("a sign of life tells of a patch that was lost", () => {
   assert.deepEqual(one.sent, [{ kind: "hello" }]);
 });
 
+test("a kernel that has died makes no error of a button", () => {
+  const one = model({ version: 0, now: Date.now() });
+  one.send = () => {
+    throw new Error("Cannot send");
+  };
+  storeOf(one).send({ kind: "do", action: "stop", args: {} });
+});
+
 test("a second view does not apply a patch again", () => {
   const one = model({ version: 0, now: Date.now(), rows: {} });
   storeOf(one);

@@ -85,6 +85,8 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self.max_cost = max_cost
         self._cluster: Cluster[Any] | None = None
         self._histories: dict[str, _History] = {}
+        #: Instances that were stopped one by one.
+        self._sent_away: set[str] = set()
         self._proxies: list[ClusterProxy] = []
 
     # -- what it is ---------------------------------------------------------------------------------------
@@ -210,14 +212,14 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._core.portal.wait(self._stop(), keep=True, notice=self._notice)
 
     def stop_instance(self, instance_id: str) -> None:
-        """Let an instance stop.
+        """Let an instance stop; one fewer is wanted from then on.
 
         Parameters
         ----------
         instance_id
             Id of the instance, such as `cluster.instances[0].id`.
         """
-        self._do(lambda: self._living().stop_instance(self._find(instance_id)))
+        self._do(self._stop_instance, instance_id)
 
     def suspend(self) -> None:
         """Leave all instances alone; they go on, and cost, until they are resumed or expire."""
@@ -448,6 +450,15 @@ class ClusterHandle(Handle[Any, list[Any]]):
         for instance in alive[wanted:]:
             cluster.stop_instance(instance)
         self._wanted = wanted
+
+    def _stop_instance(self, instance_id: str) -> None:
+        instance = self._find(instance_id)
+        alive = instance.state.value in ALIVE
+        self._living().stop_instance(instance)
+        # asked twice, it is still one
+        if alive and instance_id not in self._sent_away:
+            self._sent_away.add(instance_id)
+            self._wanted -= 1
 
     def _restart(self, instance_id: str) -> None:
         cluster = self._living()

@@ -49,10 +49,17 @@ def lab_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab(chromium_path: str, lab_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def lab_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of what kernels keep: ledgers, and networks that are shared."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def lab(
+    chromium_path: str, lab_root: Path, lab_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """Address of a JupyterLab."""
-    data = tmp_path_factory.mktemp("data")
-    environment = {"GOLEM_NB_DATA_DIR": str(data)}
+    environment = {"GOLEM_NB_DATA_DIR": str(lab_data)}
     with jupyter(lab_root, tmp_path_factory.mktemp("jupyter"), environment=environment) as url:
         yield url
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from golem_nb.config import ApiConfig
+from golem_nb.rest import Configuration, Market, Payment
 from tests.browser.harness import Notebook
 
 Open = Callable[..., Notebook]
@@ -48,9 +57,11 @@ from golem_nb.rest import Configuration, Market
 api = session._core.daemon.api_config
 async def _approved():
     async with Configuration(api) as configuration:
-        return len(await Market(configuration.market()).agreements(state="Approved"))
-def approved():
+        return {each.id for each in await Market(configuration.market()).agreements(state="Approved")}
+def agreements():
     return asyncio.run_coroutine_threadsafe(_approved(), session._core.desk._loop).result(10)
+def approved():
+    return len(agreements())
 """
 
 
@@ -136,6 +147,116 @@ def test_a_cluster_is_steered_on_the_daemon(notebook: Open) -> None:
     book.wait_for("approved()", "0", timeout=60)
     assert book.page.evaluate("() => window.hacked ?? null") is None
     book.screenshot("cluster-on-network")
+
+
+def test_one_instance_is_restarted_and_one_is_stopped_on_the_daemon(notebook: Open) -> None:
+    book = notebook(
+        [
+            BEGIN + ON_THE_DAEMON,
+            SERVICES + "cluster = session.cluster(Web, num_instances=2)\ncluster",
+        ]
+    )
+    control = book.page.locator(".gnb-cluster")
+    table = control.get_by_role("table", name="Instances")
+    question = control.get_by_role("alertdialog")
+    expect(control).to_contain_text("2 of 2 instances running", timeout=60_000)
+    book.ask("0", "before = agreements(); ids = [each.id for each in cluster.instances]")
+    table.get_by_role("button", name="Restart").first.click()
+    expect(question).to_contain_text("and start another one?")
+    question.get_by_role("button", name="Restart").click()
+    # one of them is gone, another one is there, and the other of the two was left alone
+    book.wait_for("(len(agreements() & before), len(agreements() - before))", "(1, 1)", timeout=60)
+    expect(control).to_contain_text("2 of 2 instances running", timeout=60_000)
+    expect(table.locator("tbody tr:visible")).to_have_count(3)
+    expect(table.locator("tbody tr:visible").filter(has_text="terminated")).to_have_count(1)
+    stayed = book.ask("[each.id for each in cluster.instances if each.is_available and each.id in ids]")
+    assert stayed == book.ask("ids[1:]")
+    # the one that was left alone is stopped now
+    book.ask("0", "kept = agreements() - before")
+    running = table.locator("tbody tr:visible").filter(has_text="running")
+    running.first.get_by_role("button", name="Stop").click()
+    expect(question).to_contain_text("Stop the instance on")
+    question.get_by_role("button", name="Stop").click()
+    book.wait_for("agreements() == kept", timeout=60)
+    expect(control).to_contain_text("1 of 1 instance running")
+    book.screenshot("cluster-restarted")
+
+
+@pytest.fixture
+def shared(lab_data: Path) -> Iterator[ApiConfig]:
+    """What `golem-nb up` starts in the folder of the kernels; the address of its daemon."""
+    from golem_nb.localnet import LocalNetwork
+
+    def golem_nb(*arguments: str) -> None:
+        environment = {**os.environ, "GOLEM_NB_DATA_DIR": str(lab_data)}
+        command = [sys.executable, "-m", "golem_nb", *arguments]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+
+    golem_nb("up", "--providers", "2")
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GOLEM_NB_DATA_DIR", str(lab_data))
+            config = LocalNetwork.attach().api_config
+        yield config
+    finally:
+        golem_nb("down")
+
+
+async def _left_at(config: ApiConfig) -> tuple[int, int]:
+    async with Configuration(config) as configuration:
+        agreements = await Market(configuration.market()).agreements(state="Approved")
+        return len(agreements), len(await Payment(configuration.payment()).allocations())
+
+
+def left_at(config: ApiConfig) -> tuple[int, int]:
+    """Agreements in force and allocations, as the daemon has them."""
+    # playwright has a loop in this thread
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, _left_at(config)).result(30)
+
+
+def test_what_a_killed_kernel_has_left_is_recovered_by_a_button(notebook: Open, shared: ApiConfig) -> None:
+    book = notebook(
+        [
+            """
+from golem_nb import Session, vm
+from golem_nb.localnet import LocalNetwork
+session = Session(budget=1, network=LocalNetwork.attach())
+session
+""",
+            'job = session.run("sleep 100", range(2), payload=vm.repo(image_tag="golem/alpine:latest"))\njob',
+        ]
+    )
+    card = book.page.locator(".gnb-card")
+    expect(book.page.locator(".gnb-progress")).to_contain_text("2 running", timeout=60_000)
+    assert left_at(shared) == (2, 1)
+    os.kill(int(book.ask("__import__('os').getpid()")), 9)
+    expect(card.locator(".gnb-gone")).to_contain_text("The kernel is gone.", timeout=30_000)
+    # JupyterLab starts another one, which finds what the first one has left
+    book.page.locator(".jp-Dialog").get_by_role("button", name="Ok").click()
+    book.settle()
+    book.run_cell(0)
+    expect(card).to_contain_text("An earlier kernel has left this behind", timeout=60_000)
+    expect(card.locator(".gnb-notice li")).to_contain_text("2 agreements in force")
+    book.screenshot("card-left")
+    assert left_at(shared)[0] == 2
+    card.get_by_role("button", name="Recover").click()
+    question = card.get_by_role("alertdialog")
+    expect(question).to_contain_text("What still runs is ended, what is owed is paid")
+    question.get_by_role("button", name="Recover").click()
+    expect(card.locator(".gnb-notice li")).to_have_count(0, timeout=60_000)
+    expect(card.get_by_role("button", name="Recover")).to_be_hidden()
+    assert card.get_by_role("alert").locator("li").count() == 0
+    book.ask("session.left")
+    assert left_at(shared)[0] == 0
+    # the session that has done it is alive, and leaves nothing either
+    card.get_by_role("button", name="Stop session").click()
+    question.get_by_role("button", name="Stop session").click()
+    expect(book.cell(0)).to_contain_text("· stopped", timeout=60_000)
+    deadline = time.monotonic() + 10
+    while left_at(shared) != (0, 0) and time.monotonic() < deadline:
+        book.page.wait_for_timeout(200)
+    assert left_at(shared) == (0, 0)
 
 
 def test_a_look_at_the_market_chooses_providers(notebook: Open) -> None:

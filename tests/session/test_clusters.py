@@ -115,7 +115,10 @@ def test_the_number_of_instances_can_be_changed(run: Callable[..., ClusterHandle
     cluster.send(two.id, "")
     assert cluster.receive(two.id, 20) == "two \n"
     cluster.stop_instance(one.id)
+    cluster.stop_instance(one.id)
     assert until(lambda: states(cluster) == ["running", "terminated"])
+    assert cluster.wanted == 1
+    assert cluster.wait(20)
     cluster.scale(2)
     assert len(cluster.result(60)) == 2
     cluster.scale(0)
