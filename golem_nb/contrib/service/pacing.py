@@ -77,7 +77,10 @@ _traffic: WeakKeyDictionary[Network, _Traffic] = WeakKeyDictionary()
 
 
 def _of(network: Network) -> _Traffic:
-    return _traffic.setdefault(network, _Traffic())
+    found = _traffic.get(network)
+    if found is None:
+        found = _traffic[network] = _Traffic()
+    return found
 
 
 async def round_trip(node: Node, limit: float) -> float | None:
