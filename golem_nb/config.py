@@ -47,7 +47,10 @@ def _mask(key: str) -> str:
     return "'***'" if key else "''"
 
 
-def _text(value: str | None, variable: str, default: str) -> str:
+def _text(value: str | None, argument: str, variable: str, default: str) -> str:
+    if value is not None and not isinstance(value, str):
+        # the value itself is not shown: it may be the key
+        raise TypeError(f"{argument} ({variable}) must be a text, not a {type(value).__name__}")
     return (value or os.environ.get(variable) or default).strip()
 
 
@@ -77,6 +80,8 @@ class ApiConfig:
         There is no key, neither given nor in the environment.
     ConfigurationError
         A `ValueError`: the key cannot be one, or an address is not an ``http://`` or ``https://`` address.
+    TypeError
+        The key or an address is no text.
 
     Examples
     --------
@@ -103,7 +108,7 @@ class ApiConfig:
         *,
         remedy: str = START_IT,
     ) -> None:
-        key = _text(app_key, "YAGNA_APPKEY", "")
+        key = _text(app_key, "app_key", "YAGNA_APPKEY", "")
         if not key:
             raise MissingConfiguration("YAGNA_APPKEY", "API authentication token")
         if not key.isascii() or not key.isprintable():
@@ -112,12 +117,11 @@ class ApiConfig:
                 "The application key has characters that an HTTP header cannot carry. "
                 "Please set env var YAGNA_APPKEY to the key that `yagna app-key list` shows."
             )
-        base = _address(_text(api_url, "YAGNA_API_URL", DEFAULT_API_URL), "api_url")
+        base = _address(_text(api_url, "api_url", "YAGNA_API_URL", DEFAULT_API_URL), "api_url")
+        given = {"market": market_url, "payment": payment_url, "net": net_url, "activity": activity_url}
         parts = {
-            "market_url": _text(market_url, "YAGNA_MARKET_URL", f"{base}/market-api/v1"),
-            "payment_url": _text(payment_url, "YAGNA_PAYMENT_URL", f"{base}/payment-api/v1"),
-            "net_url": _text(net_url, "YAGNA_NET_URL", f"{base}/net-api/v1"),
-            "activity_url": _text(activity_url, "YAGNA_ACTIVITY_URL", f"{base}/activity-api/v1"),
+            f"{part}_url": _text(url, f"{part}_url", f"YAGNA_{part.upper()}_URL", f"{base}/{part}-api/v1")
+            for part, url in given.items()
         }
         self.__attrs_init__(
             app_key=key,

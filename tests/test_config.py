@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import pytest
 
@@ -93,6 +94,16 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> No
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="api_url"):
         ApiConfig(app_key="key", api_url=url)
+
+
+@pytest.mark.parametrize(
+    "argument", ["app_key", "api_url", "market_url", "payment_url", "net_url", "activity_url"]
+)
+def test_what_is_no_text_is_refused_and_not_shown(argument: str) -> None:
+    wrong = re.escape(f"{argument} (YAGNA_{argument.upper().replace('APP_KEY', 'APPKEY')}) must be a text")
+    with pytest.raises(TypeError, match=f"^{wrong}, not a bytes$") as caught:
+        ApiConfig(**{"app_key": "key", argument: b"the-very-secret-key"})
+    assert "secret" not in str(caught.value)
 
 
 def test_a_password_in_an_address_is_refused_and_not_shown() -> None:

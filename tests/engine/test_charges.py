@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -11,6 +12,8 @@ import pytest
 
 from golem_nb.engine.accounts import ActivityAccount, AgreementAccount
 from golem_nb.engine.charges import LinearPrice, UnreadablePriceError
+from golem_nb.strategy import PROP_DEBIT_NOTE_INTERVAL_SEC as INTERVAL
+from golem_nb.strategy import PROP_PAYMENT_TIMEOUT_SEC as PAYMENT
 
 OFFER: dict[str, Any] = {
     "golem.com.pricing.model": "linear",
@@ -77,6 +80,46 @@ def test_without_a_price_nothing_is_explained() -> None:
     account = AgreementAccount(job=Mock(), held=Mock(), price=None)
     account.activities = {Mock(): ActivityAccount(Mock(), usage=[100.0, 50.0])}
     assert account.explained == 0
+
+
+@pytest.mark.contract("E14")
+@pytest.mark.parametrize(
+    ("agreed", "seconds", "payable", "code"),
+    [
+        # the grace time is 30 s: n notes may come in (n - 1) intervals less that
+        ({INTERVAL: 60}, 25, [False] * 1, None),
+        ({INTERVAL: 60}, 31, [False] * 2, None),
+        ({INTERVAL: 60}, 25, [False] * 2, "TooManyDebitNotes"),
+        ({INTERVAL: 60}, 95, [False] * 3, None),
+        ({INTERVAL: 60}, 85, [False] * 3, "TooManyDebitNotes"),
+        # payments in mid-agreement were not agreed on
+        ({INTERVAL: 60}, 3600, [True], "TooManyPayableDebitNotes"),
+        ({}, 3600, [False] * 50, None),
+        ({}, 3600, [True], "TooManyPayableDebitNotes"),
+        ({INTERVAL: 60, PAYMENT: 18000}, 3600, [False] * 10 + [True], None),
+        ({INTERVAL: 60, PAYMENT: 18000}, 3600, [True, False, True], "TooManyPayableDebitNotes"),
+        ({INTERVAL: 60, PAYMENT: 18000}, 18005, [True, False, True], None),
+    ],
+)
+def test_notes_that_come_too_often(
+    agreed: dict[str, Any], seconds: float, payable: list[bool], code: str | None
+) -> None:
+    # a stand-in for the agreement: intervals of a minute and of five hours cannot be waited for
+    held = SimpleNamespace(agreement=SimpleNamespace(details=SimpleNamespace(demand_props=agreed)))
+    account = AgreementAccount(job=Mock(), held=held, price=price())
+    now = datetime.now(UTC)
+    activity = ActivityAccount(Mock(), created=now - timedelta(seconds=seconds), ended=now)
+    due = now + timedelta(hours=1)
+    reasons = [
+        account.too_many_notes(
+            activity, SimpleNamespace(activity_id="a1", payment_due_date=due if is_payable else None)
+        )
+        for is_payable in payable
+    ]
+    assert reasons[:-1] == [None] * (len(payable) - 1)
+    assert (reasons[-1] or {}).get("golem.requestor.code") == code
+    if code is not None:
+        assert reasons[-1]["message"].endswith(" (activity: a1)")
 
 
 def test_a_hostile_number_of_threads_counts_as_one() -> None:

@@ -174,17 +174,28 @@ async def sleepy(context: WorkContext, tasks: AsyncIterator[Task[Any, Any]]) -> 
 
 
 async def test_a_provider_that_vanishes_in_mid_task(
-    batch: Batch, bad: LocalProvider, monkeypatch: pytest.MonkeyPatch
+    bad_first: Batch, bad: LocalProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def slow_there(context: WorkContext, tasks: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
+        async for task in tasks:
+            seconds = 60 if context.provider_id == bad.node_id else 0
+            script = context.new_script(timeout=timedelta(seconds=90))
+            result = script.run("/bin/sh", "-c", f"sleep {seconds}; echo -n {task.data}")
+            yield script
+            task.accept_result((await result).stdout)
+
     monkeypatch.setattr(worker_module, "DESTROY_TIMEOUT", 2.0)
     monkeypatch.setattr(payments, "UNREACHABLE_WAIT", 1.0)
     await bad.misbehave(Misbehaviour(kind="vanish", after=1.0, times=1))
     try:
-        outcome = await batch(worker=sleepy, timeout=90)
+        outcome = await bad_first(worker=slow_there, timeout=90)
     finally:
         await bad.come_back()
     assert outcome.error is None
     assert sorted(outcome.results) == ALL
+    failed = [event for event in outcome.of("WorkerFinished") if event.exception]
+    assert {event.provider_id for event in failed} == {bad.node_id}
+    assert all(isinstance(event.exception, BatchError) for event in failed)
 
 
 async def test_a_provider_that_falls_silent(
@@ -212,11 +223,33 @@ async def test_a_provider_that_asks_for_too_much(batch: Batch, bad: LocalProvide
     outcome = await batch(only="bad", max_workers=1)
     assert sorted(outcome.results) == ALL
     assert outcome.accepted == {}
+    assert not outcome.of("DebitNoteAccepted")
     failures = [event.exception for event in outcome.of("PaymentFailed")]
     assert failures
     assert all(isinstance(failure, OverchargeError) for failure in failures)
     assert "usage and agreed price explain at most" in str(failures[0])
     assert outcome.seconds_to_stop < 5
+
+
+async def test_a_debit_note_that_asks_for_too_much_ends_the_agreement(
+    batch: Batch, bad: LocalProvider
+) -> None:
+    # the first note comes while the task runs; a second one would be one too many
+    await bad.misbehave(
+        Misbehaviour(kind="overcharge", factor=Decimal(1000)),
+        Misbehaviour(kind="too-many-debit-notes", interval=1.0),
+    )
+    outcome = await batch(only="bad", max_workers=1, worker=endless, timeout=60, data=["x"])
+    assert isinstance(outcome.error, TasksFailedError)
+    assert outcome.of("DebitNoteReceived")
+    assert not outcome.of("DebitNoteAccepted")
+    assert outcome.accepted == {}
+    reasons = [event.reason for event in outcome.of("AgreementTerminated") if event.reason]
+    assert {reason["golem.requestor.code"] for reason in reasons} == {"Overcharged"}
+    assert all(reason["message"].startswith("Debit note ") for reason in reasons)
+    failures = [event.exception for event in outcome.of("PaymentFailed")]
+    assert failures
+    assert all(isinstance(failure, OverchargeError) for failure in failures)
 
 
 @pytest.mark.contract("E14")

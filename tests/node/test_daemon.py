@@ -84,6 +84,19 @@ async def test_no_secret_in_anybody_s_arguments(tmp_path: Path, private: Private
         assert daemon.log.stat().st_mode & 0o777 == 0o600
 
 
+async def test_nothing_is_told_to_the_makers_of_the_daemon(
+    tmp_path: Path, private: Private, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YA_CONSENT_STATS", "allow")
+    async with Yagna(tmp_path / "node", environment=private) as daemon:
+        _, program = family(daemon)
+        assert "--disable-metrics-push" in program.cmdline()
+        assert program.environ()["YA_CONSENT_STATS"] == "deny"
+        # the daemon's own word for it
+        answer = await daemon.commands("consent", "show")
+        assert {one["type"]: one["consent"] for one in answer["consents"]} == {"Stats": "deny"}
+
+
 async def test_never_two_on_one_folder(tmp_path: Path, private: Private) -> None:
     async with Yagna(tmp_path / "node", environment=private) as daemon:
         with pytest.raises(FolderInUseError, match=str(tmp_path / "node")) as caught:

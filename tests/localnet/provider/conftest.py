@@ -94,6 +94,7 @@ class Requestor:
     market: Market
     payment: Payment
     activities: ActivityService
+    gsb: Gsb
     storage: GsbStorage
     net: Net
     node_id: str
@@ -225,13 +226,14 @@ async def requestor(solo_network: LocalNetwork) -> AsyncIterator[Requestor]:
         me = await Identity(configuration.root()).me()
         payment = Payment(configuration.payment())
         allocation = await stack.enter_async_context(await payment.create_allocation(Decimal(5), PLATFORM))
-        storage = await stack.enter_async_context(GsbStorage(Gsb(configuration.gsb()), me.identity))
+        gsb = Gsb(configuration.gsb())
+        storage = await stack.enter_async_context(GsbStorage(gsb, me.identity))
         market = Market(configuration.market())
         activities = ActivityService(configuration.activity())
         subnet = solo_network.env["YAGNA_SUBNET"]
         net = Net(configuration.net())
         requestor = Requestor(
-            market, payment, activities, storage, net, me.identity, allocation, provider, subnet
+            market, payment, activities, gsb, storage, net, me.identity, allocation, provider, subnet
         )
         yield requestor
         await provider.behave()

@@ -7,16 +7,20 @@ import datetime as dt
 import json
 import os
 import time
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from golem_nb.localnet import LocalNetwork
+from golem_nb import Golem, Task, WorkContext, vm
+from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.localnet.provider.pricing import LinearPricing
-from golem_nb.rest.activity import Activity
+from golem_nb.rest.activity import Activity, BatchError
 from golem_nb.rest.errors import ApiError, RequestTimeoutError
+from golem_nb.rest.gsb import GsbRequest, GsbService
 
 pytestmark = pytest.mark.localnet
 
@@ -230,6 +234,49 @@ async def test_transfers_are_complete_in_both_directions(requestor, sh, tmp_path
     await requestor.end(agreement)
 
 
+@pytest.mark.parametrize("inward", [True, False], ids=["to the provider", "from it"])
+async def test_many_chunks_are_in_flight(requestor, sh, inward: bool) -> None:
+    # a requestor that answers only when eight chunks are waiting: with fewer in flight nothing would move
+    agreement, activity = await requestor.ready()
+    await requestor.run(activity, sh("head -c 8000000 /dev/zero > /golem/output/x"))
+    name = f"held-{inward}"
+    components = ["GetMetadata", "GetChunk"] if inward else ["UploadChunk", "UploadFinished"]
+    remote, path = f"gftp://{requestor.node_id}/{name}", "container:/golem/output/x"
+    pair = {"from": remote, "to": path} if inward else {"from": path, "to": remote}
+    most = 0
+
+    async def serve(service: GsbService) -> None:
+        nonlocal most
+        waiting: list[GsbRequest] = []
+        async for request in service.requests():
+            if request.component == "GetMetadata":
+                await service.reply(request, {"fileSize": 8 * (63 << 10)})
+            elif request.component == "UploadFinished":
+                await service.reply(request, None)
+            else:
+                waiting.append(request)
+                most = max(most, len(waiting))
+                if most < 8:
+                    continue
+                for held in waiting:
+                    asked = held.payload
+                    await service.reply(
+                        held,
+                        {"offset": asked["offset"], "content": bytes(asked["size"])} if inward else None,
+                    )
+                waiting.clear()
+
+    async with requestor.gsb.bind(f"/public/gftp/{name}", components) as service:
+        serving = asyncio.create_task(serve(service))
+        (result,) = await requestor.run(activity, {"transfer": pair}, wait=15) or [None]
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+    assert most >= 8
+    assert result is not None
+    assert result.success, result
+    await requestor.end(agreement)
+
+
 async def test_progress_of_a_transfer(requestor) -> None:
     agreement, activity = await requestor.ready()
     source = await requestor.storage.upload_bytes(os.urandom(1 << 20))
@@ -312,6 +359,31 @@ async def test_too_much_memory_ends_the_activity_with_a_reason(requestor, sh) ->
     state = await requestor.gone(activity, wait=15)
     assert "GiB of memory, 0.50 GiB are offered" in (state.error_message or "")
     await requestor.end(agreement)
+
+
+async def test_an_activity_lives_as_long_as_its_provider_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def worker(context: WorkContext, tasks: Any) -> AsyncGenerator[Any, Any]:
+        async for task in tasks:
+            script = context.new_script()
+            script.run("/bin/sleep", "1000")
+            try:
+                yield script
+            except BatchError as error:
+                task.accept_result(str(error))
+                return
+
+    monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path))
+    async with LocalNetwork([ProviderSpec(name="brief", max_activity_seconds=1.5)]) as network:
+        payload = vm.repo(image_tag="golem/alpine:latest", repository_url=network.registry_url)
+        async with Golem(budget=1, api_config=network.api_config) as golem:
+            said = [
+                task.result
+                async for task in golem.execute_tasks(worker, [Task("x")], payload, max_workers=1, timeout=40)
+            ]
+    assert len(said) == 1
+    assert "it has lived for the allowed 1.5 s" in said[0]
 
 
 async def test_several_activities_of_one_agreement_and_an_exact_invoice(requestor, sh) -> None:
