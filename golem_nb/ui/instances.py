@@ -9,15 +9,19 @@ from typing import Any
 import attrs
 
 from golem_nb import events
+from golem_nb.script.command import Deploy
 from golem_nb.ui.text import lines
 
-__all__ = ["Instances", "Trail"]
+__all__ = ["MARK", "Instances", "Trail"]
 
 #: Instances that are kept; the oldest ones go first.
 MOST_INSTANCES = 2000
 
 #: States of one instance, and characters of its output, that are kept.
 MOST_STATES, MOST_OUTPUT = 60, 8000
+
+#: Separates the output of a terminal's command from what is told of it; no program prints it by chance.
+MARK = "\x1e"
 
 
 @attrs.define
@@ -63,10 +67,14 @@ class Instances:
 
     def _executed(self, event: events.CommandExecuted) -> None:
         trail = self._by_activity.get(event.activity.id)
-        if trail is not None:
-            for text in (event.stdout, event.stderr, None if event.success else event.message):
-                if text:
-                    self._append(trail, text)
+        # what a deployment writes is meant for programs
+        if trail is None or (event.success and isinstance(event.command, Deploy)):
+            return
+        for written in (event.stdout, event.stderr, None if event.success else event.message):
+            if text := _before_mark(written or ""):
+                if trail.output and not trail.output.endswith("\n"):
+                    trail.output += "\n"
+                self._append(trail, text)
 
     def _written(self, event: events.CommandStdOut | events.CommandStdErr) -> None:
         trail = self._by_activity.get(event.activity.id)
@@ -75,6 +83,10 @@ class Instances:
 
     def _append(self, trail: Trail, text: str | bytes) -> None:
         trail.output = (trail.output + lines(text, MOST_OUTPUT))[-MOST_OUTPUT:]
+
+
+def _before_mark(text: str | bytes) -> str | bytes:
+    return text.partition(MARK)[0] if isinstance(text, str) else text.partition(MARK.encode())[0]
 
 
 _HANDLERS: dict[type[events.Event], Callable[[Instances, Any], None]] = {

@@ -14,6 +14,7 @@ from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
 from golem_nb.engine.scripts import ScriptRunner
 from golem_nb.exceptions import GolemError
 from golem_nb.rest.errors import ApiError
+from golem_nb.ui.instances import MARK
 from golem_nb.ui.text import clean
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ CONNECT = 15.0
 
 #: A line's output beyond that many characters is left out.
 MOST_OUTPUT = 200_000
-
-#: Separates the output of a line from what the wrapper tells of it; no program prints it by chance.
-_MARK = "\x1e"
 
 _LINE = 'cd "$1" 2>/dev/null; eval "$2" 2>&1; code=$?; printf "\\036%s\\036%s" "$PWD" "$code"'
 
@@ -213,10 +211,8 @@ class InstanceShell:
         runner = ScriptRunner(context._activity, instance.held, context.emit, stream_output=False)
         await runner.run(scripts())
         text = results[0].stdout or ""
-        output, _, tail = (text if isinstance(text, str) else text.decode("utf-8", "replace")).partition(
-            _MARK
-        )
-        folder, _, code = tail.partition(_MARK)
+        output, _, tail = (text if isinstance(text, str) else text.decode("utf-8", "replace")).partition(MARK)
+        folder, _, code = tail.partition(MARK)
         if folder.startswith("/"):
             self._folder = folder
         if len(output) > MOST_OUTPUT:

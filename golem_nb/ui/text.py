@@ -43,7 +43,7 @@ def clean(value: object, limit: int = 200) -> str:
 
 
 def lines(value: str | bytes, limit: int = 4096, width: int = 500) -> str:
-    """Return the end of an output as harmless lines.
+    """Return the end of an output as harmless lines; an ellipsis stands for what is left out.
 
     Parameters
     ----------
@@ -52,13 +52,27 @@ def lines(value: str | bytes, limit: int = 4096, width: int = 500) -> str:
     limit
         Most characters; the end is kept.
     width
-        Most characters of a line; the rest of it is left out.
+        Most characters of a line; of a longer one its two ends are kept.
+
+    Examples
+    --------
+    >>> lines("one line of many words", width=11)
+    'one l…words'
     """
     tail = value[-4 * limit :]
     text = tail.decode("utf-8", "replace") if isinstance(tail, bytes) else tail
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").expandtabs(4)
-    shown = "\n".join(clean(line.rpartition("\r")[2], width) for line in text.split("\n"))
-    return shown[-limit:]
+    shown = "\n".join(_ends(line.rpartition("\r")[2], width) for line in text.split("\n"))
+    if len(shown) > limit or len(tail) < len(value):
+        return "…" + shown[max(len(shown) - limit + 1, 0) :]
+    return shown
+
+
+def _ends(line: str, width: int) -> str:
+    if len(line) <= width:
+        return clean(line, width)
+    first = width // 2
+    return f"{clean(line[:first], first)}…{clean(line[first + 1 - width :], width)}"
 
 
 def amount(value: Decimal | float | None, digits: int = 4) -> str:

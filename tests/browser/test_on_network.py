@@ -318,3 +318,66 @@ inside.terminal()
     # a page that is loaded again finds what was written
     book.reload()
     expect(book.cell(1).get_by_role("textbox", name="Terminal.")).to_contain_text("after 42", timeout=30_000)
+
+
+#: Writes a line of ten megabytes, and one that would be an image.
+HUGE = "seq -s '<' 1400000; echo '<img src=x onerror=window.hacked=1>'"
+
+#: The longest time between two frames in two seconds, in milliseconds.
+LONGEST_FRAME = """async () => {
+  let [last, longest] = [performance.now(), 0];
+  for (const end = last + 2000; last < end; ) {
+    await new Promise(requestAnimationFrame);
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  }
+  return longest;
+}"""
+
+
+def test_lines_of_ten_megabytes_are_cut_and_the_page_stays_usable(notebook: Open) -> None:
+    book = notebook(
+        [
+            BEGIN + f"HUGE = {HUGE!r}",
+            SERVICES.replace("echo hello; echo '<img src=x onerror=window.hacked=1>'", HUGE)
+            + """
+network = session.create_network("192.168.8.0/24")
+cluster = session.cluster(Web, network=network)
+assert cluster.wait(60)
+cluster
+""",
+            """
+job = session.run(HUGE + "; exit 3", range(1), payload=vm.repo(image_tag="golem/alpine:latest"), max_tries=1)
+job
+""",
+            "cluster.terminal()",
+        ]
+    )
+
+    control, progress = book.page.locator(".gnb-cluster"), book.page.locator(".gnb-progress")
+    control.get_by_role("button", name="More").click()
+    output = control.get_by_label("End of the output")
+    # a provider keeps the first four megabytes of what a command writes
+    expect(output).to_contain_text(re.compile(r"^…6\d{5}<[\d<]+…[\d<]+$"))
+    assert len(output.inner_text()) < 3000
+    expect(progress).to_contain_text("1 failed", timeout=60_000)
+    progress.locator("summary").click()
+    words = progress.locator(".gnb-errors pre").first
+    expect(words).to_contain_text(re.compile(r"exited with code 3: [\d<]+…[\d<]+$"))
+    assert len(words.inner_text()) < 2000
+    area = book.cell(3).get_by_role("textbox", name="Terminal.")
+    expect(area).to_contain_text(re.compile("[#$] "), timeout=30_000)
+    area.click()
+    book.page.keyboard.type(HUGE + "\n")
+    # while all of it comes
+    assert book.page.evaluate(LONGEST_FRAME) < 1500
+    book.page.keyboard.type("echo after $((40+2))\n")
+    expect(area).to_contain_text("after 42", timeout=60_000)
+    shown = area.inner_text()
+    assert "<1400000\n<img src=x onerror=window.hacked=1>\n" in shown
+    # as much as the screen and what can be scrolled back to
+    assert len(shown) < 200_000
+    assert book.page.evaluate(LONGEST_FRAME) < 1500
+    assert book.page.locator(".gnb img[src=x]").count() == 0
+    assert book.page.evaluate("() => window.hacked ?? null") is None
+    book.screenshot("huge-lines")

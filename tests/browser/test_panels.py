@@ -361,6 +361,7 @@ HOSTILE_CELLS = [
     "desk.cluster(cluster)",
     LIVE,
     "recorder.costs()",
+    "MEGABYTES = HOSTILE + '<b>' * 3_500_000 + HOSTILE  # in one line\nshell = terminal(); shell",
     "from IPython.display import HTML; from golem_nb.ui.faces import *\n"
     "HTML(job_html(attrs.evolve(job.now, outcome=HOSTILE * 100, what=HOSTILE)) + session_html(session.now))",
 ]
@@ -370,8 +371,9 @@ def test_nothing_that_a_provider_says_is_more_than_text(notebook: Open) -> None:
     book = notebook(HOSTILE_CELLS)
     book.ask(
         "(session.change(name=HOSTILE, subnet=HOSTILE, problem=HOSTILE * 50, left=[HOSTILE] * 3),"
-        " job.change(what=HOSTILE, outcome=HOSTILE * 50, errors=[ErrorFact('1', HOSTILE, HOSTILE * 50_000)]),"
-        " cluster.change(service=HOSTILE))"
+        " job.change(what=HOSTILE, outcome=HOSTILE * 50, errors=[ErrorFact('1', HOSTILE, MEGABYTES)]),"
+        " cluster.change(service=HOSTILE, instances=[attrs.evolve(each, output=MEGABYTES, message=MEGABYTES,"
+        " error=MEGABYTES) for each in cluster.now.instances]), shell._shell.say(MEGABYTES.encode()))"
     )
     expect(panel(book, "card")).to_contain_text("<img src=x onerror=")
     expect(panel(book, "progress")).to_contain_text("<img src=x onerror=")
@@ -379,6 +381,12 @@ def test_nothing_that_a_provider_says_is_more_than_text(notebook: Open) -> None:
     panel(book, "progress").locator("summary").click()
     for button in panel(book, "cluster").get_by_role("button", name="More").all():
         button.click()
+    for output in panel(book, "cluster").get_by_label("End of the output").all():
+        expect(output).to_contain_text(re.compile(r"^…[<b>]+….*<img src=x onerror=.*gnp\.exe$"))
+    expect(panel(book, "progress").locator(".gnb-errors pre")).to_contain_text(re.compile("^…[<b>]+…"))
+    # a terminal shows all of it, the end last
+    expect(panel(book, "terminal").get_by_role("textbox", name="Terminal.")).to_contain_text("gnp.exe")
+    assert len(panel(book, "terminal").inner_text()) < 200_000
     plot = book.page.locator("[data-gnb-figure]")
     expect(plot.locator(".legendtext").first).to_be_visible()
     # the words of a provider over its points

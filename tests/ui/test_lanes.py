@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from golem_nb import events as ev
+from golem_nb.script.command import Deploy
 from golem_nb.ui.instances import Instances
 from golem_nb.ui.lanes import MOST_LANES, Lanes
 from golem_nb.ui.series import MOST_SAMPLES, Series
@@ -175,10 +176,16 @@ def test_instances_remember_states_and_the_end_of_their_output(rush: Rush) -> No
         instances.take(event)
     command: Any = None
     script: Any = SimpleNamespace(id=1)
-    for text in ("<script>\x1b[31m", "x" * 50_000, b"\xff last"):
+    for done, text in (
+        (Deploy(), '{"valid": "for programs"}'),
+        (command, "<script>\x1b[31m"),
+        (command, "x" * 50_000),
+        (command, b"\xff last\x1e/\x1e0"),
+        (command, "\x1e/\x1e0"),
+    ):
         instances.take(
             ev.CommandExecuted(
-                rush.job, rush.agreements[0], rush.activities[0], script, command, True, None, text
+                rush.job, rush.agreements[0], rush.activities[0], script, done, True, None, text
             )
         )
     # of an activity that belongs to no instance
@@ -189,7 +196,8 @@ def test_instances_remember_states_and_the_end_of_their_output(rush: Rush) -> No
     )
     trail = instances.of("s1")
     assert [state for state, _ in trail.states] == ["starting", "running"]
-    assert trail.output.endswith("� last")
+    assert trail.output.startswith("<script>\n…x")
+    assert trail.output.endswith("x\n� last")
     assert len(trail.output) <= 8000
     assert "other" not in trail.output
     assert instances.of("nobody").output == ""

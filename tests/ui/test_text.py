@@ -41,8 +41,18 @@ def test_letters_of_all_scripts_and_emoji_stay() -> None:
 def test_the_end_of_an_output_is_kept_line_by_line() -> None:
     assert lines("one\r\ntwo\x1b[1m!\n50%\r100%") == "one\ntwo!\n100%"
     assert lines(b"\xff\xfe ok") == "�� ok"
-    assert len(lines("a\n" * 10_000, 100)) == 100
-    assert lines("y" * 2000, width=10) == "y" * 9 + "…"
+    shown = lines("a\n" * 10_000, 100)
+    assert len(shown) == 100
+    assert shown[0] == "…"
+
+
+def test_of_a_line_of_megabytes_both_ends_are_kept() -> None:
+    assert lines("y" * 2000, width=10) == "yyyyy…yyyy"
+    assert lines("error: " + "<" * 3000 + " the end", width=20) == "error: <<<…< the end"
+    shown = lines("a" + "<" * 10_000_000 + " the end", 1000)
+    assert shown.startswith("…<")
+    assert shown.endswith("< the end")
+    assert len(shown) == 501
 
 
 @pytest.mark.parametrize(
