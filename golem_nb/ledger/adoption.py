@@ -35,6 +35,7 @@ async def adopt(
     book: Book,
     api_config: ApiConfig,
     class_name: str | None,
+    beside: ServiceSerialization | None,
 ) -> list[ServiceSerialization]:
     """See `Ledger.adopt`."""
     lock = await asyncio.to_thread(ledger.lock, leftover.session_id)
@@ -49,7 +50,10 @@ async def adopt(
                 if class_name not in (None, service.class_name):
                     continue
                 handle = await _handle(ledger, daemon, me, found, service)
-                if handle is not None:
+                if handle is None:
+                    continue
+                beside = beside or handle
+                if _network_id(handle) == _network_id(beside):
                     handles.append(handle)
             for handle in handles:
                 await _move(ledger, handle, book.session_id)
@@ -94,10 +98,7 @@ async def _handle(
     expiration = (
         datetime.fromtimestamp(expires / 1000, UTC) if isinstance(expires, int | float) else details.valid_to
     )
-    network = await _network(daemon, me, leftover, details.provider_id)
-    ip = None
-    if network is not None:
-        ip = next((ip for ip, node in network["nodes"].items() if node == details.provider_id), None)
+    network = None if service.network_id is None else await _network(daemon, me, service.network_id)
     return {
         "id": service.id,
         "state": service.state,
@@ -107,39 +108,39 @@ async def _handle(
         "created": created.isoformat(),
         "since": since.isoformat(),
         "expiration": expiration.isoformat(),
-        "allocation_id": leftover.allocations[0] if leftover.allocations else "",
+        "allocation_id": leftover.allocations[0] if leftover.allocations else None,
         "accepted": str(accepted),
         "cost_per_hour": None if hourly is None else str(hourly),
         "network": network,
-        "ip": ip,
+        "ip": None if network is None else service.ip,
     }
 
 
-async def _network(
-    daemon: Daemon, me: str, leftover: Leftover, provider_id: str
-) -> NetworkSerialization | None:
-    """Find the VPN in which a provider's node is, as it would have been serialized."""
-    net = Net(daemon.net)
-    for key in leftover.networks:
-        network_id = NetworkId(key)
-        try:
-            info = await net.network(network_id)
-            nodes = {node.ip: str(node.id) for node in await net.nodes(network_id)}
-            addresses = await net.addresses(network_id)
-        except NotFoundError:
-            continue
-        if provider_id in nodes.values() and addresses:
-            owner_ip = addresses[0].partition("/")[0]
-            return {
-                "network_id": key,
-                "ip": info.ip,
-                "owner_id": me,
-                "owner_ip": owner_ip,
-                # where none was asked for, the daemon names the requestor's own address
-                "gateway": None if info.gateway == owner_ip else info.gateway,
-                "nodes": {ip: node for ip, node in nodes.items() if node != me},
-            }
-    return None
+def _network_id(handle: ServiceSerialization) -> str | None:
+    return None if handle["network"] is None else handle["network"]["network_id"]
+
+
+async def _network(daemon: Daemon, me: str, key: str) -> NetworkSerialization | None:
+    """Return a VPN as it would have been serialized; None if it is gone."""
+    net, network_id = Net(daemon.net), NetworkId(key)
+    try:
+        info = await net.network(network_id)
+        nodes = {node.ip: str(node.id) for node in await net.nodes(network_id)}
+        addresses = await net.addresses(network_id)
+    except NotFoundError:
+        return None
+    if not addresses:
+        return None
+    owner_ip = addresses[0].partition("/")[0]
+    return {
+        "network_id": key,
+        "ip": info.ip,
+        "owner_id": me,
+        "owner_ip": owner_ip,
+        # where none was asked for, the daemon names the requestor's own address
+        "gateway": None if info.gateway == owner_ip else info.gateway,
+        "nodes": {ip: node for ip, node in nodes.items() if node != me},
+    }
 
 
 async def _move(ledger: Ledger, handle: ServiceSerialization, session: str) -> None:

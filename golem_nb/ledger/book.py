@@ -49,9 +49,10 @@ _INVOICE: Final = (
     "received = coalesce(received, excluded.received)"
 )
 _SERVICE: Final = (
-    "INSERT INTO service (id, session, class, agreement, activity, state, expiration) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET session = excluded.session, "
-    "agreement = excluded.agreement, activity = excluded.activity, state = excluded.state, handle = NULL"
+    "INSERT INTO service (id, session, class, agreement, activity, state, expiration, vpn, ip) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET session = excluded.session, "
+    "agreement = excluded.agreement, activity = excluded.activity, state = excluded.state, "
+    "vpn = excluded.vpn, ip = excluded.ip, handle = NULL"
 )
 _PROVIDER: Final = (
     "INSERT INTO provider (id, name, finished, failed, refused, seconds, hourly, first, last, last_failure) "
@@ -254,7 +255,7 @@ class Book(SessionJournal):
 
     def _service(self, event: ServiceStateChanged) -> list[Statement]:
         service = event.service
-        cluster = service.cluster
+        cluster, node = service.cluster, service.network_node
         expiration = None if cluster is None else stamp(cluster.expiration)
         row = (
             service.id,
@@ -264,6 +265,8 @@ class Book(SessionJournal):
             event.activity.id,
             str(event.new.value),
             expiration,
+            None if node is None else node.network.network_id,
+            None if node is None else node.ip,
         )
         return [(_SERVICE, row)]
 

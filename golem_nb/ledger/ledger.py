@@ -206,7 +206,12 @@ class Ledger:
         await write_off(self, leftover)
 
     async def adopt(
-        self, leftover: Leftover, book: Book, api_config: ApiConfig, class_name: str | None = None
+        self,
+        leftover: Leftover,
+        book: Book,
+        api_config: ApiConfig,
+        class_name: str | None = None,
+        beside: ServiceSerialization | None = None,
     ) -> list[ServiceSerialization]:
         """Make the running services of a dead session, or suspended ones, those of a living session.
 
@@ -220,6 +225,9 @@ class Ledger:
             Address and key of the daemon.
         class_name
             Only services of this class; the others are left as they are.
+        beside
+            Only services that are in the same VPN as this one, or in none as it is; by default in that of the
+            first, since a cluster has one.
 
         Returns
         -------
@@ -234,7 +242,7 @@ class Ledger:
         """
         from golem_nb.ledger.adoption import adopt  # needed only where something was left
 
-        return await adopt(self, leftover, book, api_config, class_name)
+        return await adopt(self, leftover, book, api_config, class_name, beside)
 
     # -- what was kept ---------------------------------------------------------------------------------------
 

@@ -34,6 +34,9 @@ class LeftService:
     state: str
     agreement_id: str
     activity_id: str
+    #: The VPN that it is in, and its address there.
+    network_id: str | None
+    ip: str | None
 
 
 @attrs.frozen
@@ -207,7 +210,7 @@ def left(
             services=tuple(
                 LeftService(*row)
                 for row in connection.execute(
-                    "SELECT id, class, state, agreement, activity FROM service WHERE session = ? "
+                    "SELECT id, class, state, agreement, activity, vpn, ip FROM service WHERE session = ? "
                     "AND state NOT IN (?, ?) AND agreement IN (SELECT id FROM agreement WHERE ended IS NULL)",
                     (key, *OVER),
                 )

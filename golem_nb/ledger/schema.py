@@ -79,6 +79,11 @@ _SCRIPTS: Final = (
         last_failure TEXT
     );
     """,
+    # where an instance is in which VPN
+    """
+    ALTER TABLE service ADD COLUMN vpn TEXT;
+    ALTER TABLE service ADD COLUMN ip TEXT;
+    """,
 )
 
 VERSION: Final = len(_SCRIPTS)

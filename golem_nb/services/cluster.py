@@ -255,7 +255,7 @@ class Cluster(Generic[ServiceType]):
                 service, self._network, handle["ip"], pinned=True, resumed=(held, activity)
             )
         for allocation_id in {handle["allocation_id"] for handle in handles}:
-            if allocation_id != self._engine.budget.allocation.id:
+            if allocation_id is not None and allocation_id != self._engine.budget.allocation.id:
                 await self._engine.budget.replace(AllocationId(allocation_id))
 
     def serialize(self, service: Service) -> ServiceSerialization:

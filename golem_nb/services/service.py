@@ -46,7 +46,8 @@ class ServiceSerialization(TypedDict):
     created: str
     since: str
     expiration: str
-    allocation_id: str
+    #: None: whoever has taken up others has released it.
+    allocation_id: str | None
     accepted: str
     cost_per_hour: str | None
     network: NetworkSerialization | None

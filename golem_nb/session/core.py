@@ -409,9 +409,11 @@ class Core:
     async def adopt(self, class_name: str) -> list[ServiceSerialization]:
         """Make the services of a class that dead kernels have left running those of this session."""
         found: list[ServiceSerialization] = []
+        config = self.daemon.api_config
         for leftover in await asyncio.to_thread(self.ledger.left, self.node_id):
             if any(service.class_name == class_name for service in leftover.services):
-                found += await self.ledger.adopt(leftover, self.book, self.daemon.api_config, class_name)
+                beside = found[0] if found else None
+                found += await self.ledger.adopt(leftover, self.book, config, class_name, beside)
         await asyncio.to_thread(self.look_for_leftovers)
         return found
 

@@ -559,7 +559,8 @@ class Session(SessionViews):
         """Take over the instances of a service that dead kernels have left running.
 
         They go on as they are, and are paid by this session from now on. That is possible on networks that
-        have outlived the kernel: real ones, and that of ``golem-nb up``.
+        have outlived the kernel: real ones, and that of ``golem-nb up``. A cluster is in one VPN: where they
+        are in several, the next call takes over those of the next one.
 
         Parameters
         ----------

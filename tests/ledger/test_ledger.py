@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sqlite3
@@ -257,6 +258,28 @@ def test_a_newer_ledger_is_left_alone(folder: Path) -> None:
     with pytest.raises(LedgerVersionError, match=r"newer golem_nb .*pip install -U golem-nb"):
         Ledger()
     assert (folder / "ledger.sqlite3").read_bytes() == before
+
+
+def test_a_ledger_of_an_earlier_version_is_brought_up_to_date(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts, path = schema_module._SCRIPTS, folder / "ledger.sqlite3"
+    for version in range(1, len(scripts)):
+        with monkeypatch.context() as patch:
+            patch.setattr(schema_module, "_SCRIPTS", scripts[:version])
+            patch.setattr(schema_module, "VERSION", version)
+            Ledger().close()
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "INSERT INTO service (id, session, class, agreement, activity, state) "
+                "VALUES ('s', 'x', 'Web', 'g', 'a', 'running')"
+            )
+        Ledger().close()
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (len(scripts),)
+            rows = connection.execute("SELECT id, class, vpn, ip FROM service").fetchall()
+        assert rows == [("s", "Web", None, None)]
+        path.unlink()
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\x00" + b"\xff" * 9000])

@@ -27,6 +27,7 @@ from test_adoption import Clock, Other
 session = Session(budget=1, network="hoodi", name="killed")
 network = session.create_network("192.168.61.0/24")
 session.cluster(Clock, 2, network=network).result(60)
+session.cluster(Clock, network=session.create_network("192.168.62.0/24")).result(60)
 session.cluster(Other).result(60)
 os.kill(os.getpid(), 9)
 """
@@ -68,7 +69,7 @@ def test_services_of_a_dead_kernel_are_adopted(on_network: LocalNetwork, data_di
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == -9, done.stderr
     agreements = at(on_network)[0] - before[0]
-    assert len(agreements) == 3
+    assert len(agreements) == 4
     session = Session(budget=2, network="hoodi", name="heir")
     try:
         cluster = session.adopt(Clock)
@@ -81,6 +82,13 @@ def test_services_of_a_dead_kernel_are_adopted(on_network: LocalNetwork, data_di
         assert cluster.receive(instances[0].id, 30)
         assert session.money.per_hour > 0
         assert session.money.accepted + session.money.reserved > 0
+        # one that is in another VPN is another cluster
+        elsewhere = session.adopt(Clock)
+        (alone,) = elsewhere.result(60)
+        elsewhere.send(alone.id, "?")
+        assert elsewhere.receive(alone.id, 30)
+        found = {each.network_node.network.network_id: each for each in (*instances, alone)}
+        assert len(found) == 2
         with pytest.raises(SessionError, match="what was left: Other"):
             session.adopt(Clock)
         # what nobody has adopted is still there to be settled
@@ -90,8 +98,9 @@ def test_services_of_a_dead_kernel_are_adopted(on_network: LocalNetwork, data_di
         assert len(report.ended) == 1
         assert report.problems == []
         assert session.left == []
-        assert len(at(on_network)[0] & agreements) == 2
+        assert len(at(on_network)[0] & agreements) == 3
         cluster.stop()
+        elsewhere.stop()
         assert len(cluster.errors) == 0
     finally:
         bill = session.stop()
