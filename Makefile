@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# where nothing that was compiled is kept, each of the many processes of a test run compiles everything anew
+unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -26,7 +28,7 @@ test: $(READY) ## All tests, on this Python; a smaller set on the others that ar
 	$(BIN)/nox --non-interactive --session versions
 
 test-fast: $(READY) ## The tests that need no daemon, no browser and no patience
-	$(BIN)/python -m pytest -n 2 -m 'not localnet and not slow and not browser' -q
+	$(BIN)/python -m pytest -n 2 -m 'not localnet and not slow and not browser' -q -p no:nbval --hypothesis-profile fast
 
 test-versions: $(READY) ## A smaller set on the other Pythons that are here, and with other kernels
 	$(BIN)/nox --non-interactive --session versions kernels

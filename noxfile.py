@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ VERSIONS = ("3.11", "3.12", "3.13")
 
 #: The tests that need no daemon.
 FAST = ("-q", "-m", "not localnet and not slow and not browser", "-n", "2")
+# where nothing that was compiled is kept, each of the many processes of a test run compiles everything anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def interpreter(version: str) -> str | None:

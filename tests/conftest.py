@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from golem_nb.config import ApiConfig
     from golem_nb.localnet import LocalNetwork
 
 
+# for `make test-fast`: what takes thought is left to `make test`
+settings.register_profile("fast", max_examples=25)
+
+#: Fixtures that start daemons.
+DAEMONS = {"daemon", "network", "noting", "scan", "solo_network", "unruly"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever uses the shared network needs daemons."""
+    """Whatever uses a network or a daemon is marked so."""
     for item in items:
-        if "network" in getattr(item, "fixturenames", ()):
+        if DAEMONS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.localnet)
+
+
+class DaemonGuard:
+    """Refuses daemons to tests that are not marked: it is the mark that `make test-fast` goes by."""
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+
+    def pytest_runtest_logstart(self) -> None:
+        self.item = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.item = item
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "subprocess.Popen" or self.item is None:
+            return
+        # a network's supervisor, and what every daemon of ours is started with
+        starts = {"golem_nb.localnet.supervisor", "--disable-metrics-push"} & set(map(str, arguments[1]))
+        if starts and not self.item.get_closest_marker("localnet"):
+            raise AssertionError(f"{self.item.nodeid} starts a daemon: mark it with localnet")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look at each program that a test starts; the hook ends with the process."""
+    guard = DaemonGuard()
+    config.pluginmanager.register(guard)
+    sys.addaudithook(guard.audit)
 
 
 @pytest.fixture(scope="session")

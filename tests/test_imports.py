@@ -51,6 +51,7 @@ def test_using_the_engine_loads_nothing_heavy() -> None:
     assert python(code, *HEAVY) == ""
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_first() -> None:
     """No module needs another of its part to have been imported before it: circles would show here.
 

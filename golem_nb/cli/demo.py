@@ -191,8 +191,9 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
                         first = time.monotonic() - begun
                     assert task.result is not None  # the worker accepts paths
                     done.append(task.result)
-                with console.status("Ending agreements, accepting invoices …"):
-                    await golem.stop()
+                # a line of the same display: rich before 14.1 shows one at a time
+                progress.add_task("Ending agreements, accepting invoices …", total=None)
+                await golem.stop()
         seconds = time.monotonic() - started
         allocations, _ = await left_behind(network)
     finally:

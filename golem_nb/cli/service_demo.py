@@ -316,8 +316,9 @@ class Demo:
             finally:
                 await proxy.stop()
             cluster.stop()
-            with self._console.status("Ending agreements, accepting invoices …"):
-                await golem.stop()
+            # a line of the same display: rich before 14.1 shows one at a time
+            progress.add_task("Ending agreements, accepting invoices …")
+            await golem.stop()
 
     async def _serve(self, cluster: Cluster[WebServer], proxy: LocalHttpProxy, board: Board) -> None:
         async with Clients(proxy.url) as clients, _meanwhile(board.count(clients)):

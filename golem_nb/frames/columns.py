@@ -321,4 +321,5 @@ def sparse_texts(rows: Sequence[int], texts: Sequence[str], length: int) -> Any:
 
     values = np.full(length, np.nan, dtype=object)
     values[np.asarray(rows, dtype=np.int64)] = texts
-    return pd.array(values, dtype="str")
+    # an array of its own would say "nan" before pandas 3
+    return pd.Index(values, dtype="str").array

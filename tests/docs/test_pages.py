@@ -24,6 +24,7 @@ from golem_nb.localnet import LocalNetwork, down
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+MAKEFILE = ROOT / "Makefile"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "guides").glob("*.md"))]
 
 BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,9 +58,12 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as it is built anew, with warnings as errors."""
     folder = tmp_path_factory.mktemp("site")
-    options = ["-b", "html", "--fail-on-warning", "--keep-going", "-q", "-d", str(folder / "doctrees")]
+    # as `make docs` does it, but for the folder
+    (options,) = re.findall(r"sphinx-build (.*) docs docs/_build/html$", MAKEFILE.read_text("utf-8"), re.M)
+    assert "--fail-on-warning" in options
+    where = ["-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, str(DOCS), str(folder / "html")],
+        [sys.executable, "-m", "sphinx", *shlex.split(options), *where],
         # no way out: whatever would be fetched fails
         env={**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
         capture_output=True,
@@ -143,7 +147,7 @@ def test_code_is_python(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist(page: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text("utf-8")
+    makefile = MAKEFILE.read_text("utf-8")
     for block in CONSOLE.findall(page.read_text("utf-8")):
         for line in block.splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)

@@ -158,6 +158,7 @@ async def test_a_whole_cluster_is_suspended_and_resumed_in_the_same_process(
     assert await allocations(on_network) == []
 
 
+@pytest.mark.localnet
 @pytest.mark.contract("S12", "G13")
 async def test_a_minute_later_the_debit_notes_that_have_come_are_accepted(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -217,8 +217,9 @@ def test_an_interrupt_ends_the_waiting_and_not_the_work(kernel: Kernel, how: str
     if how == "sync":
         assert reply.error == WaitInterrupted.__name__
         assert reply.traceback == "Stopped waiting. job 1 goes on: job.cancel() ends it."
-    reply = kernel.must("a = len(beats); time.sleep(0.3); b = len(beats); print(b - a)")
-    assert int(reply.stdout) > 10
+    # by its value: on a busy machine ipykernel 6.29.0 has lost what a cell prints after an interrupted one
+    reply = kernel.must("a = len(beats); time.sleep(0.3); len(beats) - a")
+    assert int(reply.text) > 10
     assert kernel.must("portal.wait(asyncio.sleep(0, 'alive'))").text == "'alive'"
 
 

@@ -56,6 +56,7 @@ def test_the_tests_of_the_browser_half_pass() -> None:
     assert done.returncode == 0, done.stdout[-4000:]
 
 
+@pytest.mark.slow
 def test_the_types_of_the_browser_half_are_right() -> None:
     npx = needed("npx", "npm")
     # a version of its own, from the registry or from npm's cache
