@@ -17,9 +17,9 @@ const SPARE = 8;
 /** @type {[string, string, boolean][]} */
 const COLUMNS = [
   ["provider", "Provider", false],
-  ["price_full_hour", "GLM an hour, busy", true],
-  ["price_hour", "GLM idle", true],
-  ["price_cpu_hour", "GLM a thread", true],
+  ["price_full_hour", "Busy, GLM/h", true],
+  ["price_hour", "Idle, GLM/h", true],
+  ["price_cpu_hour", "A thread, GLM/h", true],
   ["job", "This job, GLM", true],
   ["threads", "Threads", true],
   ["memory", "Memory, GiB", true],
@@ -312,6 +312,7 @@ function render(context) {
           box.checked = picked.has(row);
           put(box, "aria-label", `Pick ${offers.text("provider", row)}`);
           put(line, "aria-selected", picked.has(row) ? "true" : null);
+          put(line.children[1], "title", offers.text("provider", row));
           COLUMNS.forEach(([key, , numeric], index) => {
             const cell = line.children[index + 1];
             write(numeric ? cell : /** @type {Element} */ (cell.firstElementChild), value(key, row));

@@ -233,6 +233,46 @@ def test_ten_thousand_offers_are_filtered_sorted_and_picked(notebook: Open) -> N
     book.wait_for("stall.closed")
 
 
+#: What the page and the notebook can be scrolled sideways, and a panel beyond its place, in pixels.
+SIDEWAYS = """root => [
+    document.documentElement,
+    ...document.querySelectorAll(".jp-WindowedPanel-outer, .jp-Notebook"),
+    root.closest(".jp-OutputArea-output"),
+  ].map(node => node.scrollWidth - node.clientWidth)"""
+
+
+def test_in_a_narrow_window_only_tables_are_scrolled_sideways(notebook: Open) -> None:
+    book = notebook([START + "; lanes(); trails()", *HOSTILE_CELLS[1:5], "desk.dashboard()"])
+    market = panel(book, "market")
+    expect(market.locator(".gnb-line")).to_contain_text("20 of 20 offers shown")
+    area = market.locator(".gnb-offers")
+    sticks = "node => node.scrollWidth - node.clientWidth"
+    # in an ordinary window all columns are in sight
+    assert area.evaluate(sticks) <= 0
+    try:
+        for width in (900, 700):
+            book.page.set_viewport_size({"width": width, "height": 1000})
+            for name in ("card", "progress", "market", "cluster", "dashboard"):
+                found = panel(book, name)
+                found.scroll_into_view_if_needed()
+                expect(found).to_be_visible()
+                assert max(found.evaluate(SIDEWAYS)) <= 0, (width, name)
+            assert area.evaluate(sticks) > 100
+            area.evaluate("node => { node.scrollLeft = 1000; }")
+            # what is picked there has a name still
+            box, name = area.get_by_role("checkbox").first, area.locator("tbody bdi").first
+            box.click()
+            expect(market.locator(".gnb-line")).to_contain_text("picked")
+            first, second, frame = box.bounding_box(), name.bounding_box(), area.bounding_box()
+            assert first is not None
+            assert second is not None
+            assert frame is not None
+            assert frame["x"] <= first["x"] < second["x"] < frame["x"] + 60
+            book.screenshot(f"market-{width}", market)
+    finally:
+        book.page.set_viewport_size({"width": 1200, "height": 1000})
+
+
 def test_a_cluster_is_steered(notebook: Open) -> None:
     book = notebook([START + "; trails()", "desk.cluster(cluster)"])
     control = panel(book, "cluster")
