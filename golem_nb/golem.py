@@ -138,6 +138,10 @@ class Golem:
         self._stream_output = stream_output
         self._dispatcher = EventDispatcher()
         self._engine: Engine | None = None
+        #: what a stop has to do, and what the next one has to tell: whoever waits for one may be cancelled
+        self._ending: asyncio.Task[None] | None = None
+        self._suspended: list[ServiceSerialization] = []
+        self._untold: Exception | None = None
         self._starting = asyncio.Lock()
         self._journal: Journal = NullJournal()
         self._clusters: list[Cluster[Any]] = []
@@ -246,7 +250,12 @@ class Golem:
             The budget cannot be reserved.
         """
         async with self._starting:  # who comes second waits for the same start
+            if self._ending is not None:
+                await asyncio.wait({self._ending})
             if self._engine is None:
+                if self._untold is not None:
+                    logger.error("%s", self._untold)  # of a stop that nobody waited for
+                    self._untold = None
                 await self._start()
 
     async def _start(self) -> None:
@@ -528,30 +537,17 @@ class Golem:
         return self._engine
 
     async def _stop(self, *, wait_for_payments: bool, exc_info: Any) -> list[ServiceSerialization]:
-        engine = self._engine
-        if engine is None:
-            return []
-        try:
-            if exc_info[1] is not None:
-                self._dispatcher.emit(ExecutionInterrupted(exc_info=exc_info))
-            await engine.stop(wait_for_payments)
-            if self._engine is not engine:
-                return []  # another call has stopped it meanwhile, and has told so
-            suspended = [handle for cluster in self._clusters for handle in cluster.suspended()]
-        except asyncio.CancelledError:
-            # the waiting was cancelled, not the engine: it goes on ending things, and may be waited for again
-            raise
-        except BaseException as error:
-            self._dispatcher.emit(ShutdownFinished(exc_info=(type(error), error, error.__traceback__)))
-            self._engine = None
-            await self._dispatcher.stop()
-            raise
-        untold = engine.untold
-        told = (type(untold), untold, untold.__traceback__) if untold is not None else None
-        self._dispatcher.emit(ShutdownFinished(exc_info=told))
-        self._engine = None
-        self._clusters.clear()
-        await self._dispatcher.stop()
+        if self._engine is not None and exc_info[1] is not None:
+            self._dispatcher.emit(ExecutionInterrupted(exc_info=exc_info))
+        if self._engine is not None:
+            self._engine.stop(wait_for_payments)
+            if self._ending is None:
+                self._ending = asyncio.create_task(self._end(self._engine), name="golem_nb stop")
+        if self._ending is not None:
+            # whoever waits may be cancelled: everything is ended all the same, and told to who stops it next
+            await asyncio.shield(self._ending)
+        suspended, self._suspended = self._suspended, []
+        untold, self._untold = self._untold, None
         if untold is not None:
             if exc_info[1] is not None:
                 exc_info[1].add_note(str(untold))  # what is on its way already must not be hidden
@@ -560,6 +556,28 @@ class Golem:
             else:
                 raise untold
         return suspended
+
+    async def _end(self, engine: Engine) -> None:
+        """Wait for the end of an engine, tell the consumers, and let them go."""
+        try:
+            try:
+                await engine.ended()
+            except asyncio.CancelledError:
+                raise  # the loop is torn down
+            except BaseException as error:
+                self._dispatcher.emit(ShutdownFinished(exc_info=(type(error), error, error.__traceback__)))
+                self._engine = None
+                await self._dispatcher.stop()
+                raise
+            self._suspended += [handle for cluster in self._clusters for handle in cluster.suspended()]
+            self._untold = untold = engine.untold
+            told = (type(untold), untold, untold.__traceback__) if untold is not None else None
+            self._dispatcher.emit(ShutdownFinished(exc_info=told))
+            self._engine = None
+            self._clusters.clear()
+            await self._dispatcher.stop()
+        finally:
+            self._ending = None
 
     async def _remove_networks(self) -> None:
         """Remove what networks are left, but for those of suspended services."""

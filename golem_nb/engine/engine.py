@@ -146,8 +146,8 @@ class Engine:
             failed, self._main = self._main, None
             await failed
 
-    async def stop(self, wait_for_payments: bool = True) -> None:
-        """End all jobs and agreements, pay what is owed, release the budget.
+    def stop(self, wait_for_payments: bool = True) -> None:
+        """Begin to end all jobs and agreements, to pay what is owed, and to release the budget.
 
         Parameters
         ----------
@@ -155,12 +155,14 @@ class Engine:
             Wait for the invoices of what was used, at most half a minute. Where nothing is owed nothing is
             waited for.
         """
-        if self._main is None:
-            return
         self._wait_for_payments = wait_for_payments
         self._stopping.set()
-        # whoever waits may be cancelled; what was begun must be ended all the same
-        await asyncio.shield(self._main)
+
+    async def ended(self) -> None:
+        """Wait until a stop has done all that."""
+        if self._main is not None:
+            # whoever waits may be cancelled; what was begun must be ended all the same
+            await asyncio.shield(self._main)
 
     def fail(self, error: Exception) -> None:
         """End all jobs with `error`, now and from now on; the engine itself goes on until it is stopped."""

@@ -9,16 +9,25 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from golem_nb import Task, WorkContext, vm
-from golem_nb.engine import EngineStoppedError, JobTimeoutError, TasksFailedError, negotiation
+from golem_nb import Golem, Task, WorkContext, vm
+from golem_nb.engine import (
+    BudgetExceededError,
+    EngineStoppedError,
+    JobTimeoutError,
+    TasksFailedError,
+    negotiation,
+)
 from golem_nb.events import DebitNoteEvent
 from golem_nb.executor.executor import DEFAULT_MAX_WORKERS, DEFAULT_TIMEOUT, MAX_TRIES
 from golem_nb.rest import Configuration, Market
 from golem_nb.rest.activity import BatchError, BatchTimeoutError, CommandExecutionError
+
+from .conftest import Outcome
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork
@@ -629,6 +638,71 @@ async def test_a_stop_that_is_cancelled_goes_on(running: Running) -> None:
     await golem.stop()
     assert heard.names[-1] == "ShutdownFinished"
     assert heard.names.count("ShutdownFinished") == 1
+
+
+async def test_a_block_whose_end_is_cancelled_is_ended_all_the_same(
+    network: LocalNetwork, running: Running
+) -> None:
+    await running.golem.stop()
+    heard = Outcome()
+    golem = Golem(budget=1, api_config=network.api_config, event_consumer=heard.events.append)
+    leaving = asyncio.Event()
+
+    async def one() -> list[Any]:
+        return [task.result async for task in golem.execute_tasks(echo, [Task("x")], running.payload)]
+
+    async def block() -> None:
+        async with golem:
+            assert await one() == ["x"]
+            leaving.set()
+
+    task = asyncio.create_task(block())
+    await leaving.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert golem.operative
+    # who starts it anew waits for the end, and gets an engine that works
+    await golem.start()
+    assert heard.names[-1] == "ShutdownFinished"
+    assert len(heard.of("InvoiceAccepted")) == len(heard.of("AgreementTerminated")) == 1
+    assert await one() == ["x"]
+
+    # … and nobody has to wait
+    stopping = asyncio.create_task(golem.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    async with asyncio.timeout(10):
+        while golem.operative or any("golem_nb" in name or "events for" in name for name in tasks()):
+            await asyncio.sleep(0.02)
+    assert heard.names.count("ShutdownFinished") == 2
+    assert await golem.stop() == []
+
+
+def tasks() -> list[str]:
+    """The names of all tasks that are running."""
+    return [task.get_name() for task in asyncio.all_tasks()]
+
+
+async def test_what_a_cancelled_stop_has_to_tell_is_told_by_the_next(running: Running) -> None:
+    golem = running.golem
+    # a stand-in for an invoice over the budget that comes at the end
+    error = golem._running().untold = BudgetExceededError(
+        Decimal(1), Decimal(0), Decimal(2), "somebody", work_ended=False
+    )
+    stopping = asyncio.create_task(golem.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    async with asyncio.timeout(10):
+        while golem.operative:
+            await asyncio.sleep(0.02)
+    with pytest.raises(BudgetExceededError) as caught:
+        await golem.stop()
+    assert caught.value is error
+    await golem.stop()
 
 
 # --- many ------------------------------------------------------------------------------------------------
