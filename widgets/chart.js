@@ -81,7 +81,8 @@ export function chart(canvas, root) {
       for (const tick of ticks(most, 6)) pen.fillText(String(Number(tick.toPrecision(4))), toX(tick), bottom + 6);
       pen.fillStyle = ink;
       pen.fillText(sizeName, (LEFT + right) / 2, bottom + 22);
-      pen.fillText("offers at a price", right + 24 + side / 2, bottom + 22);
+      const wide = "offers at a price";
+      pen.fillText(pen.measureText(wide).width < side + 24 ? wide : "offers", right + 24 + side / 2, bottom + 22);
       pen.save();
       pen.translate(10, (TOP + bottom) / 2);
       pen.rotate(-Math.PI / 2);

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from golem_nb.exceptions import GolemError
+from golem_nb.exceptions import GolemError, harmless
 from golem_nb.rest import fields
 from golem_nb.rest.client import LONG_POLL_MARGIN, RestClient, ignore
 from golem_nb.rest.errors import ActivityGoneError, RequestTimeoutError
@@ -65,7 +65,7 @@ class CommandExecutionError(BatchError):
             # the end of it is where a program says what has stopped it
             shown = self.stderr if cut <= 0 else f"… ({cut} characters before) {self.stderr[-_STDERR_SHOWN:]}"
             text += f"; stderr: '{shown}'"
-        return text
+        return harmless(text)
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from golem_nb.exceptions import GolemError
+from golem_nb.exceptions import GolemError, harmless
 
 __all__ = [
     "ActivityGoneError",
@@ -69,7 +69,7 @@ class ApiError(GolemError):
         text = f"{self.operation} failed: {message}"
         if request:
             text += f" ({request})"
-        return f"{text}. Remedy: {self.remedy}" if self.remedy else f"{text}."
+        return harmless(f"{text}. Remedy: {self.remedy}" if self.remedy else f"{text}.")
 
 
 class DaemonUnreachableError(ApiError):

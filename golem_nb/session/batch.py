@@ -23,7 +23,7 @@ from golem_nb.session.item import Item, Outcome
 from golem_nb.session.lanes import HOPELESS, Lanes
 from golem_nb.session.queue import ItemQueue
 from golem_nb.session.settling import Settling
-from golem_nb.ui.faces import job_html, job_text
+from golem_nb.ui.faces import job_bar, job_html, job_text
 from golem_nb.ui.sources import ErrorFact, JobFacts
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Batch(Handle[Item, list[Any]]):
 
         A `pandas.DataFrame` of its own each time that something has changed. Seconds and cost (GLM; the price
         of the provider's time with one busy thread) are those of all tries together; output and error are
-        kept up to 4 KiB.
+        kept up to 4 KiB, with escapes in place of controls: `items` have them as they came.
         """
         from golem_nb.session.tables import batch_frame  # pandas is loaded by those who look at a table
 
@@ -160,6 +160,9 @@ class Batch(Handle[Item, list[Any]]):
 
     def __repr__(self) -> str:
         return job_text(self.facts())
+
+    def _line(self, columns: int, unicode: bool) -> str:
+        return job_bar(self.facts(), columns=columns, unicode=unicode)
 
     def retry_failed(self) -> Batch:
         """Try the items again that were given up, or not done when it was ended; returns the same job.

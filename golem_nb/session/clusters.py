@@ -17,6 +17,7 @@ from golem_nb.session.choice import hourly
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
 from golem_nb.session.handle import Handle, Progress
 from golem_nb.session.proxies import ClusterProxy
+from golem_nb.session.waiting import WaitLine
 from golem_nb.ui.faces import cluster_html, cluster_text
 from golem_nb.ui.sources import ClusterFacts, InstanceFacts
 
@@ -498,13 +499,15 @@ class ClusterHandle(Handle[Any, list[Any]]):
             Longest time to wait, seconds; None: as long as it takes.
         """
         try:
-            self._core.portal.wait(self._until_ended(), timeout, notice=self._notice)
+            self._core.portal.wait(
+                self._until_ended(), timeout, notice=self._notice, line=WaitLine(self._line)
+            )
         except TimeoutError:
             return False
         return True
 
     async def _await(self) -> list[Any]:
-        await self._core.portal.call(self._until_ended(), notice=self._notice)
+        await self._core.portal.call(self._until_ended(), notice=self._notice, line=WaitLine(self._line))
         return self._outcome()
 
     def _outcome(self) -> list[Any]:

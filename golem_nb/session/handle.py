@@ -14,7 +14,9 @@ import attrs
 
 from golem_nb.session.errors import JobCancelledError
 from golem_nb.session.signal import Signal
+from golem_nb.session.waiting import WaitLine
 from golem_nb.ui.sources import JobFacts
+from golem_nb.ui.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -218,7 +220,9 @@ class Handle(ABC, Generic[E, R]):
         if self.ended:
             return True
         try:
-            self._core.portal.wait(self._until_ended(), timeout, notice=self._notice)
+            self._core.portal.wait(
+                self._until_ended(), timeout, notice=self._notice, line=WaitLine(self._line)
+            )
         except TimeoutError:
             return self.ended
         return True
@@ -247,12 +251,14 @@ class Handle(ABC, Generic[E, R]):
 
     async def _await(self) -> R:
         if not self.ended:
-            await self._core.portal.call(self._until_ended(), notice=self._notice)
+            await self._core.portal.call(self._until_ended(), notice=self._notice, line=WaitLine(self._line))
         return self._outcome()
 
     async def __aiter__(self) -> AsyncIterator[E]:
         number = 0
-        while await self._core.portal.call(self._until_finished(number), notice=self._notice):
+        while await self._core.portal.call(
+            self._until_finished(number), notice=self._notice, line=WaitLine(self._line)
+        ):
             for entry in self._finished[number:]:
                 yield entry
                 number += 1
@@ -260,7 +266,9 @@ class Handle(ABC, Generic[E, R]):
 
     def __iter__(self) -> Iterator[E]:
         number = 0
-        while self._core.portal.wait(self._until_finished(number), notice=self._notice):
+        while self._core.portal.wait(
+            self._until_finished(number), notice=self._notice, line=WaitLine(self._line)
+        ):
             for entry in self._finished[number:]:
                 yield entry
                 number += 1
@@ -347,6 +355,10 @@ class Handle(ABC, Generic[E, R]):
             raise self._error
 
     # -- words --------------------------------------------------------------------------------------------
+
+    def _line(self, columns: int, unicode: bool) -> str:  # noqa: ARG002 - for those that draw a bar
+        """Return how far it is as one line of a terminal."""
+        return clean(self, columns)
 
     @property
     def _name(self) -> str:

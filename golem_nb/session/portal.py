@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from golem_nb.session.errors import DeadlockError, SessionClosedError, WaitInterrupted
 from golem_nb.session.thread import EngineThread
+from golem_nb.session.waiting import WaitLine
 
 __all__ = ["TICK", "Portal", "in_notebook"]
 
@@ -43,6 +44,7 @@ class Portal:
         *,
         keep: bool = False,
         notice: Callable[[], str] | None = None,
+        line: WaitLine | None = None,
     ) -> T:
         """Await something that runs in the engine's thread, in any loop.
 
@@ -54,6 +56,8 @@ class Portal:
             Whether it goes on when the caller is cancelled; a mere wait is cancelled, too.
         notice
             Makes the line that a notebook's cell shows when it is interrupted here.
+        line
+            What a terminal shows meanwhile.
         """
         if isinstance(work, concurrent.futures.Future):
             inner = work
@@ -68,15 +72,20 @@ class Portal:
                 # unlike awaiting the future, this does not cancel it
                 await asyncio.wait({outer}, timeout=TICK)
                 self._check(inner)
+                if line is not None:
+                    line.draw()
         except asyncio.CancelledError as error:
             if not keep:
                 inner.cancel()
             if notice is not None and in_notebook():
                 # IPython shows what this returns in place of a traceback; others do not look at it, and it
                 # stays the very exception that time-outs around this call are waiting for
-                line = notice()
-                error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+                said = notice()
+                error._render_traceback_ = lambda: [said]  # type: ignore[attr-defined]
             raise
+        finally:
+            if line is not None:
+                line.clear()
         return outer.result()
 
     def wait(
@@ -86,6 +95,7 @@ class Portal:
         *,
         keep: bool = False,
         notice: Callable[[], str] | None = None,
+        line: WaitLine | None = None,
     ) -> T:
         """Wait for something that runs in the engine's thread.
 
@@ -99,6 +109,8 @@ class Portal:
             Whether it goes on when the waiting is interrupted or takes too long; a mere wait is cancelled.
         notice
             Makes the line that an interrupt shows.
+        line
+            What a terminal shows meanwhile.
 
         Raises
         ------
@@ -133,10 +145,15 @@ class Portal:
                         if not keep:
                             inner.cancel()
                         raise
+                if line is not None:
+                    line.draw()
         except KeyboardInterrupt:
             if not keep:
                 inner.cancel()
             raise WaitInterrupted("Interrupted." if notice is None else notice()) from None
+        finally:
+            if line is not None:
+                line.clear()
 
     def _check(self, future: concurrent.futures.Future[Any]) -> None:
         """Leave what will never be done: it was submitted a moment before the thread has ended."""

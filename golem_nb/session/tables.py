@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from golem_nb.frames.text import clean
 from golem_nb.session.item import Item
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def batch_frame(items: Sequence[Item]) -> pd.DataFrame:
         "item": pd.Series([_shown(item.data) for item in items], dtype="str"),
         "state": pd.Categorical([item.state for item in items], categories=STATES),
         "tries": pd.array([len(item.tries) for item in items], dtype="int64"),
-        "provider": pd.Categorical([item.provider for item in items]),
+        "provider": pd.Categorical([_cut(item.provider) for item in items]),
         "started": pd.to_datetime(
             pd.Series([item.tries[-1].started if item.tries else None for item in items], dtype="object"),
             utc=True,
@@ -78,4 +79,5 @@ def _shown(value: Any) -> str | None:
 
 
 def _cut(text: str | None) -> str | None:
-    return None if text is None else text[:KEPT]
+    # a table is looked at: in a terminal, too
+    return None if text is None else clean(text, KEPT)

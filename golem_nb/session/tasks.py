@@ -13,7 +13,7 @@ from golem_nb.executor import Task
 from golem_nb.executor.task import TaskStatus
 from golem_nb.session.errors import SessionError
 from golem_nb.session.handle import Handle, Progress
-from golem_nb.ui.faces import job_html, job_text
+from golem_nb.ui.faces import job_bar, job_html, job_text
 from golem_nb.ui.sources import ErrorFact, JobFacts
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
 
     def __repr__(self) -> str:
         return job_text(self.facts())
+
+    def _line(self, columns: int, unicode: bool) -> str:
+        return job_bar(self.facts(), columns=columns, unicode=unicode)
 
     def retry_failed(self) -> TasksJob:
         """Compute the tasks again that were not accepted; returns the same job.

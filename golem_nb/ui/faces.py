@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
@@ -22,6 +23,7 @@ __all__ = [
     "cluster_text",
     "dashboard_html",
     "dashboard_text",
+    "job_bar",
     "job_html",
     "job_text",
     "market_html",
@@ -134,6 +136,48 @@ def job_text(job: JobFacts) -> str:
     if job.retries:
         parts.append(f"{job.retries} retries")
     return f"{clean(job.name, 60)} {job.state}: {', '.join(parts)}, {amount(job.cost)} GLM"
+
+
+def job_bar(job: JobFacts, *, columns: int = 80, unicode: bool = True) -> str:
+    """Return a batch as a bar of characters and a few words, in one line of a terminal.
+
+    Parameters
+    ----------
+    job
+        How far it is.
+    columns
+        Most characters.
+    unicode
+        Whether the terminal knows more than ASCII.
+
+    Examples
+    --------
+    >>> facts = JobFacts("job-3", "running", total=8, done=4, failed=1, running=2)
+    >>> job_bar(facts, columns=72)
+    'job-3 ████████████xxx▒▒▒▒▒▒···  50 %  4 of 8 done, 2 running, 1 failed'
+    >>> job_bar(facts, columns=40, unicode=False)
+    'job-3 #####x==..  50 %  4 of 8 done, 2 r'
+    """
+    parts = [f"{job.done} done" if job.total is None else f"{job.done} of {job.total} done"]
+    parts += [
+        f"{number} {word}" for number, word in ((job.running, "running"), (job.failed, "failed")) if number
+    ]
+    if job.cost:
+        parts.append(f"{amount(job.cost)} GLM")
+    if job.seconds_left is not None and job.state == "running":
+        parts.append(f"about {seconds(job.seconds_left)} left")
+    words = ", ".join(parts)
+    name = clean(job.name, 24)
+    if job.total:
+        width = 24 if columns >= 60 else 10
+        at = [
+            min(width, width * number // job.total)
+            for number in accumulate((job.done, job.failed, job.running))
+        ]
+        full, bad, live, free = "█x▒·" if unicode else "#x=."
+        drawn = full * at[0] + bad * (at[1] - at[0]) + live * (at[2] - at[1]) + free * (width - at[2])
+        words = f"{drawn} {100 * job.done // job.total:3} %  {words}"
+    return f"{name} {words}"[:columns]
 
 
 def job_html(

@@ -262,7 +262,9 @@ def test_in_a_narrow_window_only_tables_are_scrolled_sideways(notebook: Open) ->
             # what is picked there has a name still
             box, name = area.get_by_role("checkbox").first, area.locator("tbody bdi").first
             box.click()
-            expect(market.locator(".gnb-line")).to_contain_text("picked")
+            expect(market.locator(".gnb-line")).to_contain_text("1 offer picked")
+            box.click()
+            expect(market.locator(".gnb-line")).to_contain_text("none picked")
             first, second, frame = box.bounding_box(), name.bounding_box(), area.bounding_box()
             assert first is not None
             assert second is not None
