@@ -19,6 +19,8 @@ const DOUBT = 8000;
 export function patched(state, patch) {
   /** @type {State} */
   const next = { ...state, ...patch.set, version: patch.version };
+  // what is reckoned from a moment, such as the time left, is reckoned from this one
+  if (patch.now) next.now = patch.now;
   for (const [table, rows] of Object.entries(patch.merge ?? {})) next[table] = { ...next[table], ...rows };
   for (const [table, ids] of Object.entries(patch.drop ?? {})) {
     next[table] = { ...next[table] };

@@ -38,6 +38,13 @@ test("a patch changes values and rows, and leaves the old state alone", () => {
   assert.deepEqual(before.rows, { x: 1, y: 2 });
 });
 
+test("a state is as old as its last change", () => {
+  const one = model({ version: 0, now: 1000, left: 60 });
+  const store = storeOf(one);
+  one.receive({ kind: "patch", base: 0, version: 1, now: 31_000, set: { left: 40 } });
+  assert.deepEqual(store.state(), { version: 1, now: 31_000, left: 40 });
+});
+
 test("patches are applied in order; a gap is asked about", () => {
   const one = model({ version: 0, now: Date.now(), n: 0 });
   const store = storeOf(one);

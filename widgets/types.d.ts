@@ -34,6 +34,7 @@ export type State = Record<string, any>;
 export interface Patch {
   base: number;
   version: number;
+  now?: number;
   set?: State;
   merge?: Record<string, Record<string, unknown>>;
   drop?: Record<string, string[]>;

@@ -190,15 +190,24 @@ class Session(SessionViews):
         """Wait until it is started, where that may be waited for; elsewhere the first use does."""
         if not _may_wait():
             return
-        self._core.portal.wait(
-            self._starting,
-            keep=True,
-            notice=lambda: "Interrupted. The session goes on starting: the same call waits for it again.",
-        )
+        try:
+            self._core.portal.wait(
+                self._starting,
+                keep=True,
+                notice=lambda: "Interrupted. The session goes on starting: the same call waits for it again.",
+            )
+        finally:
+            # who waits may hear of a failure before the callbacks do
+            if self._has_not_started():
+                self._forget()
         self._core.check_open()
 
+    def _has_not_started(self) -> bool:
+        start = self._starting
+        return start.done() and (start.cancelled() or start.exception() is not None)
+
     def _forget_if_failed(self) -> None:
-        if self._starting.cancelled() or self._starting.exception() is not None:
+        if self._has_not_started():
             self._forget()
             self._core.watchdog.close()
             # not from the thread itself, which is ending this call

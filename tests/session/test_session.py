@@ -131,25 +131,38 @@ def test_a_network_without_an_account_is_an_error_of_the_call(
         Session(budget=1, network="sepolia", name="no account")
 
 
-@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("when", ["as it comes", "before it is waited for", "before it is noted"])
 def test_a_daemon_that_is_not_there_is_an_error_of_the_call(
-    monkeypatch: pytest.MonkeyPatch, data_dir: Path, at_once: bool
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, when: str
 ) -> None:
     from golem_nb.rest.errors import DaemonUnreachableError
     from golem_nb.session.portal import Portal
 
     monkeypatch.setenv("YAGNA_APPKEY", "some-key")
     monkeypatch.setenv("YAGNA_API_URL", "http://127.0.0.1:9")
-    if at_once:
+    start = Portal.start
+    if when == "before it is waited for":
         # only now and then does the engine's thread fail before this one goes on
-        start = Portal.start
-
         def failed(portal: Portal, coroutine: Any) -> Any:
             future = start(portal, coroutine)
             concurrent.futures.wait([future])
             return future
 
         monkeypatch.setattr(Portal, "start", failed)
+    elif when == "before it is noted":
+        # and only now and then is this one woken before the callbacks have run
+        note = Session._forget_if_failed
+
+        def note_late(session: Session) -> None:
+            time.sleep(0.3)
+            note(session)
+
+        async def later(coroutine: Any) -> None:
+            await asyncio.sleep(0.1)
+            await coroutine
+
+        monkeypatch.setattr(Session, "_forget_if_failed", note_late)
+        monkeypatch.setattr(Portal, "start", lambda portal, coroutine: start(portal, later(coroutine)))
     with pytest.raises(DaemonUnreachableError) as caught:
         Session(budget=1, network="hoodi", name="no daemon")
     assert "some-key" not in str(caught.value)
