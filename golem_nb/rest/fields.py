@@ -205,7 +205,7 @@ def money_text(amount: Decimal | int, what: str = "amount") -> str:
     try:
         return format(as_money(str(amount)), "f")
     except MalformedField:
-        raise ValueError(f"{what} must be a finite number, not {amount}") from None
+        raise ValueError(f"{what} must be a number of reasonable size, not {amount}") from None
 
 
 def moment_text(moment: dt.datetime, what: str = "time") -> str:
