@@ -173,6 +173,31 @@ def test_keys_in_a_panel_are_not_shortcuts_of_the_notebook(notebook: Open) -> No
     assert book.ask("1 + 1") == "2"
 
 
+#: Time between two frames while a table is scrolled by three pages at a time, and time that each step takes,
+#: layout included, in milliseconds: the middle of sixty, since a busy machine prolongs single ones at will.
+SCROLL = """async () => {
+  const area = document.querySelector(".gnb-offers");
+  const middle = times => times.sort((a, b) => a - b)[times.length >> 1];
+  area.scrollTop = 0;
+  const frames = [];
+  for (let n = 0, last = performance.now(); n < 60; n++) {
+    area.scrollTop += 997;
+    await new Promise(requestAnimationFrame);
+    frames.push(performance.now() - last);
+    last = performance.now();
+  }
+  const work = [];
+  for (let n = 0; n < 60; n++) {
+    area.scrollTop -= 997;
+    const began = performance.now();
+    area.dispatchEvent(new Event("scroll"));
+    area.querySelector("tbody tr:last-child").getBoundingClientRect();
+    work.push(performance.now() - began);
+  }
+  return [middle(frames), middle(work)];
+}"""
+
+
 def test_ten_thousand_offers_are_filtered_sorted_and_picked(notebook: Open) -> None:
     book = notebook([START, "stall = Stall(10_000); explorer = desk.market(stall); explorer"])
     market = panel(book, "market")
@@ -214,21 +239,10 @@ def test_ten_thousand_offers_are_filtered_sorted_and_picked(notebook: Open) -> N
     market.get_by_label("Runtime").select_option("")
     book.ask("stall.add(5)")
     expect(status).to_contain_text("10,005 of 10,005 offers shown")
-    frames = book.page.evaluate(
-        """async () => {
-             const area = document.querySelector(".gnb-offers");
-             const times = [];
-             let last = performance.now();
-             for (let n = 0; n < 60; n++) {
-               area.scrollTop += 997;
-               await new Promise(requestAnimationFrame);
-               times.push(performance.now() - last);
-               last = performance.now();
-             }
-             return times.sort((a, b) => a - b)[57];
-           }"""
-    )
-    assert frames < 250, f"95 % of the frames while scrolling within {frames:.0f} ms"
+    frame, work = book.page.evaluate(SCROLL)
+    # seen on 2 cores with a load of 3 to 9: frames of 19 to 69 ms, steps of 9 to 40 ms
+    assert frame < 120, f"a frame while scrolling takes {frame:.0f} ms"
+    assert work < 80, f"a step of scrolling takes {work:.0f} ms"
     market.get_by_role("button", name="Stop looking").click()
     book.wait_for("stall.closed")
 
