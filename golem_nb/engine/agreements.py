@@ -47,12 +47,15 @@ class HeldAgreement:
         Why it has ended, or None while it is in force.
     kept
         Whether it is to outlive the engine: its activity was suspended.
+    taken_up
+        Whether that activity was resumed by the same engine, which holds the agreement once more for it.
     """
 
     def __init__(self, agreement: Agreement) -> None:
         self.agreement = agreement
         self.ended: str | None = None
         self.kept = False
+        self.taken_up = False
         self._scopes: set[asyncio.Timeout] = set()
 
     @property

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from golem_nb.engine.dispatcher import EventDispatcher
     from golem_nb.engine.journal import Journal
     from golem_nb.payload import Payload
-    from golem_nb.rest.ids import NodeId
+    from golem_nb.rest.ids import AgreementId, NodeId
     from golem_nb.rest.payment import MarketDecoration
     from golem_nb.strategy import BaseMarketStrategy
 
@@ -219,6 +219,13 @@ class Engine:
     def kept(self) -> list[HeldAgreement]:
         """The agreements that outlive the engine and are still in force."""
         return [held for held in self._kept if held.ended is None]
+
+    def taken_up(self, agreement_id: AgreementId) -> None:
+        """Forget that an agreement was kept: somebody uses it, and ends it, again."""
+        for held in self._kept:
+            if held.agreement.id == agreement_id:
+                held.taken_up = True
+        self._kept = [held for held in self._kept if not held.taken_up]
 
     def join_session(self, session_id: str, since: datetime) -> None:
         """Listen also to what the daemon has for another engine that is no more.

@@ -189,6 +189,8 @@ class Cluster(Generic[ServiceType]):
         NetworkError
             An address makes no sense, is outside of the network or taken, or there is none left. No instance
             was spawned then.
+        RuntimeError
+            The cluster was terminated.
         """
         if num_instances is not None and num_instances < 1:
             logger.warning(
@@ -197,6 +199,7 @@ class Cluster(Generic[ServiceType]):
                 num_instances,
             )
             return
+        self._runner.check_open()
         services = self._make(num_instances, instance_params)
         addresses = self._reserve(len(services), network_addresses or ())
         self._start()
@@ -238,6 +241,7 @@ class Cluster(Generic[ServiceType]):
             found.append((agreement, activity))
         self._start()
         for handle, service, (agreement, activity) in zip(handles, services, found, strict=True):
+            self._engine.taken_up(agreement.id)
             held = self._job.agreements.adopt(agreement)
             self._engine.payments.activity_taken_up(
                 agreement.id,
@@ -295,7 +299,9 @@ class Cluster(Generic[ServiceType]):
         for service in self._instances:
             instance = self._runner.find(service)
             held = instance.held if instance is not None else None
-            if service.state == ServiceState.suspended and held is not None and held.ended is None:
+            if held is None or held.ended is not None or held.taken_up:
+                continue
+            if service.state == ServiceState.suspended:
                 handle = self.serialize(service)
                 handles.append(handle)
                 cost = handle["cost_per_hour"]

@@ -248,6 +248,9 @@ class ServiceInstance:
             raise outcome
         if by_itself and isinstance(outcome, asyncio.CancelledError):
             raise RuntimeError(f"`{what}` has waited for something that was cancelled") from outcome
+        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+            # for example what pytest fails with: it ends this instance, not the others
+            raise RuntimeError(f"`{what}` has raised {outcome!r}") from outcome
         if self._alarm.done() and (not by_itself or isinstance(outcome, BaseException)):
             raise self._alarm.result()
 

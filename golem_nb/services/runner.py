@@ -33,11 +33,17 @@ class ServiceRunner:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._instances: dict[str, ServiceInstance] = {}
+        #: By identity: ids are what their authors choose. Each keeps its service.
+        self._instances: dict[int, ServiceInstance] = {}
         self._tasks: dict[asyncio.Task[None], ServiceInstance] = {}
         self._early: list[tuple[ServiceInstance, tuple[HeldAgreement, Activity] | None]] = []
         self._group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
+
+    def check_open(self) -> None:
+        """Raise RuntimeError if no instance can be added any more."""
+        if self._closing.is_set():
+            raise RuntimeError("The cluster was terminated: run the service anew with `golem.run_service`")
 
     def add_instance(
         self,
@@ -63,10 +69,9 @@ class ServiceRunner:
         resumed
             Agreement and activity to go on with; a new agreement is waited for by default.
         """
-        if self._closing.is_set():
-            raise RuntimeError("The cluster was terminated: run the service anew with `golem.run_service`")
+        self.check_open()
         instance = ServiceInstance(self._job, service, network, network_address, pinned)
-        self._instances[service.id] = instance
+        self._instances[id(service)] = instance
         if self._group is None:
             self._early.append((instance, resumed))
         else:
@@ -87,8 +92,8 @@ class ServiceRunner:
         ValueError
             It is not one of this runner's.
         """
-        instance = self._instances.get(service.id)
-        if instance is None or instance.service is not service:
+        instance = self._instances.get(id(service))
+        if instance is None:
             raise ValueError(f"{service!r} is not an instance of this cluster")
         instance.order(order)
 
@@ -111,7 +116,7 @@ class ServiceRunner:
         service
             The instance.
         """
-        return self._instances.get(service.id)
+        return self._instances.get(id(service))
 
     async def run(self) -> None:
         """Own the instances until `close`."""

@@ -166,7 +166,24 @@ async def test_terminate_ends_the_cluster(golem: Golem, record: Record) -> None:
     assert record.reasons == ["Success", "Success"]
     with pytest.raises(RuntimeError, match="cluster was terminated"):
         cluster.spawn_instances()
+    assert len(cluster.instances) == 2
     await cluster.terminate()
+
+
+@pytest.mark.contract("S02", "S12")
+async def test_instances_of_the_same_id_are_told_apart(golem: Golem) -> None:
+    class Namesake(AlpineService):
+        def __init__(self) -> None:
+            super().__init__(_id="same")
+
+    cluster = await golem.run_service(Namesake, 2)
+    await running(cluster)
+    first, second = cluster.instances
+    cluster.stop_instance(first)
+    await until(lambda: first.state == ServiceState.terminated)
+    assert second.state == ServiceState.running
+    cluster.stop()
+    await terminated(cluster)
 
 
 @pytest.mark.contract("S12")

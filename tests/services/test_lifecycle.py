@@ -312,3 +312,29 @@ async def test_a_handler_that_waits_for_something_cancelled(golem: Golem) -> Non
     cluster = await golem.run_service(Tangled)
     await terminated(cluster)
     assert "has waited for something that was cancelled" in str(cluster.instances[0].exc_info[1])
+
+
+@pytest.mark.contract("S06", "S09")
+async def test_what_is_no_exception_ends_the_instance_as_one(golem: Golem, record: Record) -> None:
+    class Verdict(BaseException):
+        """As that of pytest.fail."""
+
+    class Judged(AlpineService):
+        def __init__(self, guilty: bool) -> None:
+            super().__init__()
+            self.guilty = guilty
+
+        async def run(self) -> Scripts:
+            if self.guilty:
+                raise Verdict("guilty")
+            async for script in super().run():
+                yield script
+
+    cluster = await golem.run_service(Judged, instance_params=[{"guilty": True}, {"guilty": False}])
+    guilty, other = cluster.instances
+    await until(lambda: guilty.state == ServiceState.terminated)
+    assert isinstance(guilty.exc_info[1].__cause__, Verdict)
+    await until(lambda: record.reasons == ["Cancelled"])
+    await until(lambda: other.state == ServiceState.running)
+    cluster.stop()
+    await terminated(cluster)

@@ -158,6 +158,26 @@ async def test_a_whole_cluster_is_suspended_and_resumed_in_the_same_process(
     assert await allocations(on_network) == []
 
 
+@pytest.mark.contract("S12")
+async def test_what_the_same_golem_has_taken_up_is_left_by_nobody(
+    golem: Golem, record: Record, on_network: LocalNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = await golem.run_service(Writer)
+    await running(cluster)
+    cluster.suspend()
+    await all_in(cluster, ServiceState.suspended)
+    handle = cluster.instances[0].serialize()
+    again = await golem.resume_service(Writer, [handle])
+    await until(lambda: again.instances[0].written)
+    again.stop()
+    await terminated(again)
+    assert await golem.stop() == []
+    assert "goes on until" not in caplog.text
+    assert record.reasons == ["Success"]
+    assert len(record.of("InvoiceAccepted")) == 1
+    assert await allocations(on_network) == []
+
+
 @pytest.mark.localnet
 @pytest.mark.contract("S12", "G13")
 async def test_a_minute_later_the_debit_notes_that_have_come_are_accepted(

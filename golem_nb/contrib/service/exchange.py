@@ -110,6 +110,8 @@ class Exchange:
         self._upgrade = _wants_websocket(request)
         if self._upgrade:
             self._headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+        #: The body on its way there: an answer may begin before it has ended.
+        self._sending: asyncio.Task[None] | None = None
         self._has_body = request.body_exists and not self._upgrade
         if self._has_body and request.content_length is None:
             self._headers.append((b"Transfer-Encoding", b"chunked"))
@@ -158,6 +160,7 @@ class Exchange:
                     502, f"The {self._name} does not speak HTTP: {error}", sent=True
                 ) from error
             finally:
+                await self._end_sending()
                 if complete:
                     self._pool.release(upstream)
                 else:
@@ -187,7 +190,7 @@ class Exchange:
                     return await upstream.head()
         else:
             send = upstream.send(request.method, target, self._headers, self._body())
-            sending = asyncio.create_task(send, name="send request")
+            sending = self._sending = asyncio.create_task(send, name="send request")
         heading = asyncio.create_task(upstream.head(), name="head of response")
         try:
             if sending is not None:
@@ -195,10 +198,13 @@ class Exchange:
                 began = loop.time()
             return await self._wait_for(heading, upstream, sending, began + self._timeout)
         finally:
-            tasks = [task for task in (sending, heading) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            heading.cancel()
+            await asyncio.gather(heading, return_exceptions=True)
+
+    async def _end_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
 
     async def _send_all(self, sending: asyncio.Task[None], heading: asyncio.Task[Head]) -> None:
         """Wait until a body is sent, which takes as long as the client takes, or there is an answer."""
@@ -269,9 +275,9 @@ class Exchange:
     # -- and back ----------------------------------------------------------------------------------------
 
     async def _answer(self, upstream: Upstream, head: Head) -> web.StreamResponse:
-        response = web.StreamResponse(status=head.status_code, reason=head.reason.decode("latin-1"))
+        response = web.StreamResponse(status=head.status_code, reason=_text(head.reason))
         for name, value in response_headers(head.headers.raw_items()):
-            response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+            response.headers.add(_text(name), _text(value))
         if head.status_code == 101:
             return await self._websocket(upstream, response)
         try:
@@ -283,6 +289,8 @@ class Exchange:
                 )
             await response.prepare(self._request)
             if not complete:
+                if self._sending is not None:
+                    self._sending.add_done_callback(self._sent)
                 await self._pass(upstream, data, response)
             await response.write_eof()
         except (h11.RemoteProtocolError, UpstreamError) as error:
@@ -296,10 +304,13 @@ class Exchange:
         while piece is not None:
             if piece:
                 await response.write(piece)
-            piece = await self._while_present(upstream.more)
+            piece = await self._while_present(upstream.more, upstream)
 
-    async def _while_present(self, coming: Callable[[], Awaitable[T]]) -> T:
-        """Wait for something that may take as long as it likes while the instance is there."""
+    async def _while_present(self, coming: Callable[[], Awaitable[T]], upstream: Upstream | None = None) -> T:
+        """Wait for something that may take as long as it likes while the instance is there.
+
+        Where `upstream` speaks HTTP, its server is asked from time to time whether it has closed.
+        """
         while True:
             try:
                 async with asyncio.timeout(LIVENESS_INTERVAL):
@@ -307,6 +318,17 @@ class Exchange:
             except TimeoutError:
                 if not self._present():
                     raise UpstreamError(502, f"The {self._name} has ended", sent=True) from None
+                if upstream is not None and (self._sending is None or self._sending.done()):
+                    # that it has is seen as the end of what comes
+                    with contextlib.suppress(TunnelClosedError):
+                        await upstream.ask_whether_open()
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        """End an answer for which the rest of the request will not come."""
+        error = None if sending.cancelled() else sending.exception()
+        if error is not None and not isinstance(error, TunnelClosedError):
+            logger.warning("The request to the %s is incomplete: %s", self._name, error)
+            self._hang_up()
 
     def _hang_up(self) -> None:
         transport = self._request.transport
@@ -363,6 +385,14 @@ class _Passage:
 
     def set_exception(self, error: BaseException, cause: BaseException) -> None:
         self._reader.set_exception(error, cause)
+
+
+def _text(value: bytes) -> str:
+    """What is written as UTF-8 goes to the client as it came; anything else is taken for Latin-1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _wants_websocket(request: web.Request) -> bool:

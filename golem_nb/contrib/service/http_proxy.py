@@ -30,6 +30,10 @@ HttpServiceType = TypeVar("HttpServiceType", bound="HttpProxyService")
 #: An instance that has failed is asked again after so many seconds, if it still runs.
 PENALTY = 5.0
 
+#: Answers that are under way when the proxy stops have so long to come to their end, in seconds; the server
+#: waits as long again for what it has cancelled then.
+LAST_ANSWERS = 0.5
+
 
 class HttpProxyService(Service):
     """Base class for services connected to the `LocalHttpProxy`.
@@ -190,6 +194,7 @@ class LocalHttpProxy:
         self._turn = 0
         self._failed: dict[str, float] = {}
         self._reaching: dict[str, asyncio.Task[None]] = {}
+        self._handling: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
         return f"<LocalHttpProxy {self.url} to {self._cluster!r}>"
@@ -223,7 +228,13 @@ class LocalHttpProxy:
         app = web.Application(client_max_size=self._max_request_size)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # bodies go through as they are; who hangs up is not answered any more
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, auto_decompress=False)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            auto_decompress=False,
+            shutdown_timeout=LAST_ANSWERS,
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self.address, self._port).start()
@@ -246,6 +257,9 @@ class LocalHttpProxy:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        if self._handling:
+            # what was cancelled gives its connections back
+            await asyncio.wait(set(self._handling))
         reaching = list(self._reaching.values())
         for task in reaching:
             task.cancel()
@@ -269,6 +283,15 @@ class LocalHttpProxy:
                 self._allowed.add(host)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handling.add(task)
+        try:
+            return await self._answer(request)
+        finally:
+            self._handling.discard(task)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self._allowed is not None:
             host = _host_name(request.host)
             if host not in self._allowed and host not in self.hosts:

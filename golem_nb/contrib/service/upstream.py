@@ -59,6 +59,8 @@ class Upstream:
             not self._asked
             and not self.tunnel.ended
             and not self.tunnel.pending
+            # what nobody has asked for would be taken for the answer to the next request
+            and not self._http.trailing_data[0]
             and self._http.our_state is h11.IDLE
             and self._http.their_state is h11.IDLE
         )

@@ -338,6 +338,72 @@ async def test_a_server_that_never_answers(single: Web, client: aiohttp.ClientSe
         assert response.status == 200
 
 
+@pytest.mark.contract("X01", "X02")
+async def test_an_answer_may_begin_before_the_request_has_ended(
+    single: Web, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golem_nb.contrib.service.exchange.LIVENESS_INTERVAL", 0.3)
+    heard = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one,"
+        await heard.wait()
+        await asyncio.sleep(1.0)  # nothing may get between the pieces meanwhile
+        yield b"two"
+
+    async with asyncio.timeout(20), client.post(f"{single.base}/back", data=pieces()) as response:
+        assert await response.content.readany() == b"one,"
+        heard.set()
+        assert await response.read() == b"two"
+
+
+@pytest.mark.contract("X01", "X02")
+async def test_an_answer_is_never_that_to_another_request(single: Web, client: aiohttp.ClientSession) -> None:
+    for _ in range(3):
+        async with client.get(f"{single.base}/too-much") as response:
+            assert await response.text() == "asked"
+        async with client.get(f"{single.base}/name") as response:
+            assert await response.text() in single.addresses
+
+
+@pytest.mark.contract("X01")
+async def test_an_answer_that_ends_too_early_ends_for_the_client(
+    single: Web, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golem_nb.contrib.service.exchange.LIVENESS_INTERVAL", 0.5)
+    # one that only pauses for longer than that goes on
+    async with client.get(f"{single.base}/events?pause=1.2") as response:
+        assert (await response.text()).count("data") == 3
+    async with asyncio.timeout(10), client.get(f"{single.base}/cut") as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+@pytest.mark.contract("X01")
+async def test_a_stop_does_not_wait_for_streams(single: Web, client: aiohttp.ClientSession) -> None:
+    async with client.get(f"{single.base}/stream") as stream:
+        assert await stream.content.readany() == b"first"
+        socket = await client.ws_connect(f"{single.base}/socket")
+        before = asyncio.all_tasks()
+        async with asyncio.timeout(10):
+            await single.proxy.stop()
+        with pytest.raises(aiohttp.ClientError):
+            await stream.read()
+        assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+    started = asyncio.all_tasks() - before
+    assert not [task for task in started if task.get_name() in ("close upstream", "probe")]
+
+
+@pytest.mark.contract("X01")
+async def test_headers_that_are_not_ascii(single: Web) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", single.proxy.port)
+    writer.write(b"GET /file HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert "X-Utf: é€\r\nX-Latin: é\r\n".encode() in answer
+
+
 @pytest.mark.contract("X01")
 async def test_nobody_is_there(golem: Golem, client: aiohttp.ClientSession) -> None:
     cluster = await golem.run_service(WebService, 0, network=await golem.create_network("192.168.0.0/24"))

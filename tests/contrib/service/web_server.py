@@ -98,6 +98,27 @@ class Handler(BaseHTTPRequestHandler):
                 self.chunk(b"data: %d\n\n" % number)
                 time.sleep(float(query.get("pause", 0.5)))
             self.chunk(b"")
+        elif url.path == "/too-much":
+            # an answer, and another one that nobody has asked for
+            self.reply(b"asked")
+            self.reply(b"unasked")
+        elif url.path == "/cut":
+            # less than was promised
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"short")
+            self.close_connection = True
+        elif url.path == "/stream":
+            # never ends by itself
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.chunk(b"first")
+            time.sleep(60)
+        elif url.path == "/file":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+            self.wfile.write("X-Utf: \u00e9\u20ac\r\n".encode() + b"X-Latin: \xe9\r\n\r\n")
         elif url.path == "/slow":
             time.sleep(float(query["pause"]))
             self.reply(b"slow")
@@ -124,6 +145,15 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/echo":
             self.reply(b"".join(self.pieces()))
+            return
+        if self.path == "/back":
+            # answers while it is asked
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for piece in self.pieces():
+                self.chunk(piece)
+            self.chunk(b"")
             return
         digest, size = hashlib.sha256(), 0
         for piece in self.pieces():
