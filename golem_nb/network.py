@@ -400,8 +400,11 @@ class Network:
         Raises
         ------
         NetworkError
-            The address makes no sense, is not one of the network, or is taken; or all are taken.
+            The address makes no sense, is not one of the network, or is taken; or all are taken; or the
+            network was removed.
         """
+        if self._state.current_state_value in ("removing", "removed"):
+            raise NetworkStateError(self, "give an address to a new instance")
         address = self._next_free() if ip is None else self._free(ip)
         self._taken[address] = None
         return str(address)
@@ -641,6 +644,11 @@ def _network(ip: str, mask: str | None) -> IPv4Network:
     if mask is not None and "/" in ip:
         raise NetworkError(f"The netmask is given twice: in {ip!r} and as {mask!r}; leave one of them out.")
     try:
-        return IPv4Network(ip if mask is None else f"{ip}/{mask}", strict=False)
+        found = IPv4Network(ip if mask is None else f"{ip}/{mask}", strict=False)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise NetworkError(f"{error}.") from error
+    if found.is_multicast or found.is_loopback or found.is_reserved or not found.prefixlen:
+        raise NetworkError(
+            f"'{found}' cannot be a network of nodes; take a private one, such as '192.168.0.0/24'."
+        )
+    return found

@@ -70,6 +70,10 @@ def test_owner_and_gateway_are_chosen(unused: Net) -> None:
         ("192.168.0.0", "255.0.255.0", "255.0.255.0"),
         ("192.168.0.0/24", "255.255.255.0", "given twice"),
         ("fd00::/64", None, "fd00"),
+        ("224.0.0.0/24", None, "cannot be a network of nodes"),
+        ("127.0.0.0/24", None, "cannot be a network of nodes"),
+        ("240.0.0.0/24", None, "cannot be a network of nodes"),
+        ("0.0.0.0/0", None, "cannot be a network of nodes"),
     ],
 )
 def test_networks_that_cannot_be(unused: Net, ip: str, mask: str | None, message: str) -> None:

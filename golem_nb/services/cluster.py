@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic
 
+from golem_nb.arguments import number
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
 from golem_nb.engine.job import Job
 from golem_nb.log import get_logger
@@ -186,12 +187,16 @@ class Cluster(Generic[ServiceType]):
         ------
         ValueError
             There are fewer `instance_params` than instances, or addresses without a network.
+        TypeError
+            `num_instances` is not a whole number.
         NetworkError
             An address makes no sense, is outside of the network or taken, or there is none left. No instance
             was spawned then.
         RuntimeError
             The cluster was terminated.
         """
+        if num_instances is not None and type(number(num_instances)) is not int:
+            raise TypeError(f"num_instances must be a whole number, not {num_instances!r:.100}")
         if num_instances is not None and num_instances < 1:
             logger.warning(
                 "No instances of %s were spawned: num_instances is %d",

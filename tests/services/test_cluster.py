@@ -274,6 +274,21 @@ async def test_addresses_that_cannot_be(
     assert network.reserve() == "192.168.7.2"
 
 
+@pytest.mark.parametrize("number", ["2", 1.5])
+async def test_a_number_that_is_none(golem: Golem, record: Record, number: Any) -> None:
+    with pytest.raises(TypeError, match="num_instances must be a whole number, not"):
+        await golem.run_service(Talker, number)
+    assert not record.of("JobStarted")
+
+
+async def test_a_network_that_was_removed(golem: Golem, record: Record) -> None:
+    network = await golem.create_network("192.168.7.0/24")
+    await network.remove()
+    with pytest.raises(NetworkError, match=r"is removed\. Make one with"):
+        await golem.run_service(Talker, network=network)
+    assert not record.of("JobStarted")
+
+
 @pytest.mark.contract("S09", "S13")
 async def test_many_instances_at_once(golem: Golem, record: Record) -> None:
     cluster = await golem.run_service(AlpineService, 9)
