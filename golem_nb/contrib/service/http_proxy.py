@@ -163,8 +163,8 @@ class LocalHttpProxy:
         What to listen on. Set it before `run`, to ``"0.0.0.0"`` for example, where everybody who can reach
         this machine shall use the service.
     hosts
-        Other names by which requests may call this proxy; those for another one are refused, unless it listens
-        beyond this machine.
+        Other names by which requests may call this proxy; those for another one are refused, unless it
+        listens beyond this machine.
 
     Examples
     --------
