@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-versions lowest coverage dist lint format docs notebooks lab bench peers clean
+.PHONY: help run test test-fast test-versions lowest coverage dist lint format docs notebooks screenshots lab bench peers clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ docs: $(READY) ## Build the documentation into docs/_build/html; warnings are er
 
 notebooks: $(READY) ## Run the notebooks and save them with their outputs
 	$(BIN)/python -m tests.notebooks.save
+
+screenshots: $(READY) ## Take the pictures of the panels for README and documentation, in a real JupyterLab
+	$(BIN)/python -m tests.browser.screenshots
 
 lab: $(READY) ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks

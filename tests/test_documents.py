@@ -17,6 +17,7 @@ def test_files_and_links_are_there(document: str) -> None:
     paths = re.findall(r"`((?:golem_nb|tests|docs|notebooks|widgets|benchmarks)/[\w./]*)`", text)
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     missing = [path for path in paths if not (ROOT / path).exists()]
+    links += re.findall(r'(?:src|srcset)="([^"]+)"', text)
     missing += [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
     assert missing == []
 

@@ -75,6 +75,11 @@ def test_the_wheel_has_the_package_and_nothing_else(archives: tuple[Path, Path])
     assert len([line for line in needed if "extra ==" not in line]) == len(project["dependencies"])
     assert set(re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE)) == {"dev", "docs", "test"}
     assert "golem-nb = golem_nb.__main__:main" in entries
+    # an index has none of the files that README.md leads to
+    described = metadata.partition("\n\n")[2]
+    assert described.startswith("# golem_nb")
+    assert len(described) > 0.7 * len(README.read_text("utf-8"))
+    assert re.findall(r"\]\((?!https?:)|<(?:img|picture|source)", described) == []
 
 
 def test_the_source_archive_has_what_it_takes_to_go_on(archives: tuple[Path, Path]) -> None:
