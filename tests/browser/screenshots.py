@@ -7,6 +7,7 @@ dark. Names after the module: only these pictures are taken.
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -228,8 +229,10 @@ def shoot(book: Notebook, wanted: list[str]) -> None:
     terminal = studio.show("terminal")
     terminal.locator("[tabindex]").first.click()
     for line in ("ip -br address", "ls /golem", f"python3 -c '{NEIGHBOUR}'"):
-        page.keyboard.type(f"{line}\n")
+        page.keyboard.type(f"{line}\n", delay=60)
         page.wait_for_timeout(1000)
+    # the neighbour's answer
+    expect(terminal).to_contain_text(re.compile(r"'\s*200\s*root@"))
     studio.take("terminal", terminal)
     studio.take("cluster", cluster)
     studio.run("session.stop()")
