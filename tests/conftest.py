@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -44,14 +45,18 @@ class DaemonGuard:
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event != "subprocess.Popen" or self.item is None:
             return
+        command = " ".join(map(str, arguments[1]))
         # a network's supervisor, and what every daemon of ours is started with
-        starts = {"golem_nb.localnet.supervisor", "--disable-metrics-push"} & set(map(str, arguments[1]))
+        starts = "-m golem_nb.localnet.supervisor" in command or "--disable-metrics-push" in command
         if starts and not self.item.get_closest_marker("localnet"):
             raise AssertionError(f"{self.item.nodeid} starts a daemon: mark it with localnet")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Look at each program that a test starts; the hook ends with the process."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell lets what runs in its background ignore Ctrl-C, and the programs of tests would inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     guard = DaemonGuard()
     config.pluginmanager.register(guard)
     sys.addaudithook(guard.audit)
