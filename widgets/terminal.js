@@ -3,6 +3,7 @@
 import { h, put, write } from "./dom.js";
 import { button, entry, panel } from "./panel.js";
 import { Screen } from "./screen.js";
+import { Typing } from "./typing.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -86,7 +87,8 @@ function render(context) {
     frame.tools.append(interrupt, close, reopen);
     frame.body.append(h("div", { class: "gnb-case" }, ruler, area), form, ended, hint);
 
-    const keys = (/** @type {string} */ text) => store.send({ kind: "keys", text });
+    const typing = new Typing((message) => store.send(message), crypto.getRandomValues(new Uint32Array(2)).join("-"));
+    const keys = (/** @type {string} */ text) => typing.type(text);
     area.addEventListener("keydown", (event) => {
       if (store.state().mode !== "keys" || store.state().ended) return;
       if (event.ctrlKey && event.key === "]") {
@@ -164,6 +166,7 @@ function render(context) {
 
     return {
       message(message, buffers) {
+        if (message.kind === "typed" && message.page === typing.page) typing.taken();
         if (message.kind !== "output") return;
         if (message.again) {
           screen.reset();

@@ -164,6 +164,8 @@ class Terminal(Panel):
         kind = message.get("kind")
         if kind == "keys" and isinstance(message.get("text"), str):
             self._shell.write(message["text"].encode())
+            # the page sends the next ones then: messages that come close together may change their order
+            self.send({"kind": "typed", "page": message.get("page")})
         elif kind == "line" and isinstance(message.get("text"), str):
             text = message["text"][:10_000]
             if text.strip() and (not self._history or self._history[-1] != text):
