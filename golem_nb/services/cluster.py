@@ -195,15 +195,16 @@ class Cluster(Generic[ServiceType]):
         RuntimeError
             The cluster was terminated.
         """
-        if num_instances is not None and type(number(num_instances)) is not int:
-            raise TypeError(f"num_instances must be a whole number, not {num_instances!r:.100}")
-        if num_instances is not None and num_instances < 1:
-            logger.warning(
-                "No instances of %s were spawned: num_instances is %d",
-                self._service_class.__name__,
-                num_instances,
-            )
-            return
+        if num_instances is not None:
+            if type(number(num_instances)) is not int:
+                raise TypeError(f"num_instances must be a whole number, not {num_instances!r:.100}")
+            if num_instances < 1:
+                logger.warning(
+                    "No instances of %s were spawned: num_instances is %d",
+                    self._service_class.__name__,
+                    num_instances,
+                )
+                return
         self._runner.check_open()
         services = self._make(num_instances, instance_params)
         addresses = self._reserve(len(services), network_addresses or ())

@@ -34,6 +34,9 @@ PENALTY = 5.0
 #: waits as long again for what it has cancelled then.
 LAST_ANSWERS = 0.5
 
+#: Requests that were cancelled are waited for no longer than this, in seconds.
+CANCELLED_LIMIT = 5.0
+
 
 class HttpProxyService(Service):
     """Base class for services connected to the `LocalHttpProxy`.
@@ -259,8 +262,8 @@ class LocalHttpProxy:
         if runner is not None:
             await runner.cleanup()
         if self._handling:
-            # what was cancelled gives its connections back
-            await asyncio.wait(set(self._handling))
+            # what was cancelled gives its connections back; a handler of the user's may not hear of it
+            await asyncio.wait(set(self._handling), timeout=CANCELLED_LIMIT)
         reaching = list(self._reaching.values())
         for task in reaching:
             task.cancel()
