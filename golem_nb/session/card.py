@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from golem_nb.engine.allocation import MAINNETS
@@ -17,15 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["session_facts"]
 
 
-def session_facts(core: Core, warnings: Sequence[str]) -> SessionFacts:
+def session_facts(core: Core) -> SessionFacts:
     """Return where a session stands; from any thread, and without asking anybody.
 
     Parameters
     ----------
     core
         Of the session.
-    warnings
-        What the user was warned of.
     """
     settings, daemon = core.settings, getattr(core, "daemon", None)
     money, totals = core.money(), core.recorder.totals()
@@ -49,7 +46,7 @@ def session_facts(core: Core, warnings: Sequence[str]) -> SessionFacts:
         account=core.account or None,
         running=tuple(map(_fact, running)),
         left=tuple(core.leftovers),
-        problem=_problem(core, warnings),
+        problem=_problem(core),
     )
 
 
@@ -61,15 +58,18 @@ def _fact(handle: Handle[object, object]) -> RunningFact:
     )
 
 
-def _problem(core: Core, warnings: Sequence[str]) -> str | None:
+def _problem(core: Core) -> str | None:
     """Say what the user should know first."""
     book = getattr(core, "book", None)
     if book is not None and book.problem:
         return f"The ledger cannot be written, so a crash would lose its end: {book.problem}"
     if core.failure is not None:
         return f"It could not be started: {core.failure}"
-    if warnings:
-        return warnings[-1]
+    limits = getattr(core, "limits", None)
+    # a limit that was near and is not any more is no matter of the present
+    for warnings in (() if limits is None else limits.standing, core.watchdog.findings):
+        if warnings:
+            return warnings[0]
     if core.settings.place.is_local and os.environ.get("YAGNA_APPKEY"):
         return (
             "YAGNA_APPKEY is set, but this session does not use it: it works on this machine, where nothing "

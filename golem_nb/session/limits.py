@@ -126,6 +126,9 @@ class Limits:
         #: Of jobs with a limit of their own.
         self._hungers: dict[str, Hunger] = {}
         self._warned: set[str] = set()
+        #: Warnings that hold now, as the last look found, and those that the present look has found so far.
+        self.standing: tuple[str, ...] = ()
+        self._found: list[str] = []
         self._changed = asyncio.Event()
 
     # -- before an agreement is made ----------------------------------------------------------------------
@@ -249,7 +252,9 @@ class Limits:
         """Warn and stop, until cancelled. It looks when a limit may be reached, not before."""
         while True:
             self._changed.clear()
+            self._found = []
             delay = await self._look()
+            self.standing = tuple(self._found)
             try:
                 async with asyncio.timeout(delay):
                     await self._changed.wait()
@@ -364,6 +369,7 @@ class Limits:
         return delays
 
     def _warn_once(self, key: str, text: str) -> None:
+        self._found.append(text)
         if key not in self._warned:
             self._warned.add(key)
             self._warn(text)

@@ -670,7 +670,7 @@ class Session(SessionViews):
 
     def facts(self) -> SessionFacts:
         """Return where it stands, for its card."""
-        return session_facts(self._core, self.warnings)
+        return session_facts(self._core)
 
     def __repr__(self) -> str:
         return session_text(self.facts())

@@ -108,7 +108,8 @@ def test_work_is_ended_before_the_budget_is_exceeded(begin: Begin, alpine: Any) 
     assert [item.state for item in job.items] == ["done", "done", "cancelled"]
     assert job.progress.seconds > 8
     assert any("of the session's budget" in warning for warning in session.warnings)
-    assert session.facts().problem is not None
+    # all of that was spent, so that it is true still
+    assert "of the session's budget" in (session.facts().problem or "")
     bill = session.stop()
     assert 0 < bill.accepted <= Decimal("0.2")
     assert never_exceeded(session)
@@ -148,6 +149,30 @@ def test_time_and_tries_of_jobs_are_limited(begin: Begin, alpine: Any) -> None:
     with pytest.raises(JobTimeoutError):
         late.result(60)
     assert any(f"of the time of run {late.id} (0:00:05) is over" in each for each in session.warnings)
+
+
+def soon(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [({"max_cost": "0.15"}, "of `max_cost` of run"), ({"timeout": 10}, "of the time of run")],
+    ids=["cost", "time"],
+)
+def test_the_card_warns_of_a_limit_while_it_is_near(
+    begin: Begin, alpine: Any, limit: dict[str, Any], words: str
+) -> None:
+    session = begin(5, "quick")
+    job = session.run("sleep 100", payload=alpine, max_workers=1, **limit)
+    assert soon(lambda: words in (session.facts().problem or "")), session.facts()
+    job.cancel()
+    # what was near cannot be reached any more
+    assert soon(lambda: session.facts().problem is None), session.facts()
+    assert any(words in warning for warning in session.warnings)
 
 
 def test_no_agreement_is_made_that_cannot_be_paid_for(
