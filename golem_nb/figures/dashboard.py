@@ -82,7 +82,9 @@ def dashboard(
         )
         figure.write_html("costs.html")
     """
-    seen = events.loc[events["event"] == "ProposalReceived", "time"]
+    proposals = events.loc[events["event"] == "ProposalReceived", ["time", "provider_id"]]
+    # each provider counts once, however many jobs it was asked for
+    seen = proposals.drop_duplicates("provider_id")["time"]
     counts = pd.DataFrame({"time": seen, "offers": range(1, len(seen) + 1)})
     states = tasks["state"].astype(str).value_counts()
     parts = {

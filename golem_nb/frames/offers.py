@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from golem_nb.rest.market import OfferProposal
     from golem_nb.rest.scan import Offer
 
-__all__ = ["OfferTable"]
+__all__ = ["OfferTable", "offer_key"]
 
 _NAN: Final = float("nan")
+
+
+def offer_key(offer: Offer | OfferProposal) -> str:
+    """Return what later offers of the same provider and runtime have in common."""
+    return f"{offer.issuer} {offer.props.get(INF_RUNTIME_NAME)!s:.100}"
 
 
 class OfferTable:
@@ -118,7 +123,7 @@ class OfferTable:
         score
             What the strategy thinks of it.
         """
-        key = f"{offer.issuer} {offer.props.get(INF_RUNTIME_NAME)!s:.100}"
+        key = offer_key(offer)
         with self._lock:
             self._new[key] = offer, score
             self._version += 1

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from golem_nb import events
+from golem_nb.frames.offers import offer_key
 from golem_nb.ui.text import clean
 
 __all__ = ["Series"]
@@ -39,10 +40,10 @@ class Series:
     """An event consumer: offers, costs by provider, and tasks by state."""
 
     def __init__(self) -> None:
-        self.offers = 0
         self.accepted = 0
         self.rejected = 0
         self.failed = 0
+        self._offers: set[str] = set()
         self._open: dict[int, tuple[str, bool]] = {}
         self._due: dict[str, dict[str, Decimal]] = {}
         self._cost: dict[str, Decimal] = {}
@@ -72,6 +73,11 @@ class Series:
         self._sampled = offers, accepted
 
     @property
+    def offers(self) -> int:
+        """How many offers were seen; one that is made anew, or to another job, is no other one."""
+        return len(self._offers)
+
+    @property
     def offer_rows(self) -> Sequence[list[Any]]:
         """Columns: time, offers."""
         return _aligned(self._offer_samples)
@@ -99,8 +105,8 @@ class Series:
             "failed": self.failed,
         }
 
-    def _proposal(self, _: events.ProposalReceived) -> None:
-        self.offers += 1
+    def _proposal(self, event: events.ProposalReceived) -> None:
+        self._offers.add(offer_key(event.proposal))
 
     def _task_started(self, event: events.TaskStarted) -> None:
         self._open[id(event.task)] = event.job.id, True

@@ -262,3 +262,17 @@ def test_colours_can_be_seen_on_light_and_on_dark(page: str) -> None:
     for colour in PALETTE:
         dark, light = sorted([_luminance(colour), _luminance(page)])
         assert (light + 0.05) / (dark + 0.05) >= 3, colour
+
+
+def test_offers_of_a_dashboard_are_counted_once_a_provider(recorder: Recorder) -> None:
+    rush = Rush(["sun"], job="another")
+    for number in range(40):
+        recorder.take(rush.proposal(number))
+    figure = figures.dashboard(
+        events=recorder.events(),
+        offers=recorder.offers(),
+        services=recorder.services(),
+        tasks=recorder.tasks(),
+    )
+    (seen,) = (trace for trace in figure.data if trace.name == "offers")
+    assert seen.y[-1] == recorder.offers()["provider_id"].nunique()

@@ -162,11 +162,25 @@ def test_tasks_that_nobody_could_do_have_failed_when_their_job_is_over(rush: Rus
 def test_series_are_thinned_but_keep_their_ends(rush: Rush) -> None:
     series = Series()
     for number in range(MOST_SAMPLES * 3):
-        series.offers = number
+        series.accepted = number
         series.sample()
-    times, offers = series.offer_rows
-    assert len(times) == len(offers) <= MOST_SAMPLES
-    assert (offers[0], offers[-1]) == (0.0, MOST_SAMPLES * 3 - 1)
+    times, tasks = series.task_rows
+    assert len(times) == len(tasks) <= MOST_SAMPLES
+    assert (tasks[0], tasks[-1]) == (0.0, MOST_SAMPLES * 3 - 1)
+
+
+def test_an_offer_counts_once_however_often_it_is_made(rush: Rush) -> None:
+    series = Series()
+    for job in ("1", "2", "3", "4"):
+        rush.job.id = job
+        for number in range(12):
+            series.take(rush.proposal(number))
+    assert series.offers == 12
+    # another runtime is another offer
+    other: Any = rush.proposal(5)
+    other.proposal.props["golem.runtime.name"] = "wasmtime"
+    series.take(other)
+    assert series.offers == 13
 
 
 def test_instances_remember_states_and_the_end_of_their_output(rush: Rush) -> None:
