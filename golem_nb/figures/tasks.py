@@ -65,7 +65,8 @@ def tasks_part(counts: dict[str, int]) -> Part:
             "x": np.array([counts.get(state, 0)], dtype=np.float64),
             "orientation": "h",
             "text": [str(counts.get(state, 0))],
-            "textposition": "auto",
+            # beside the bar, since no colour of text can be read on all the colours and patterns of states
+            "textposition": "outside",
             "marker": {
                 "color": STATE_COLOURS[state],
                 "pattern": {"shape": STATE_PATTERNS.get(state, ""), "fillmode": "overlay"},

@@ -42,12 +42,25 @@ CONTRAST = """root => {
     const text = [...node.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent).join("").trim();
     if (!text || !node.checkVisibility() || node.closest(".gnb-spoken, legend")) continue;
     const back = behind(node);
-    const front = over(rgba(getComputedStyle(node).color), back);
+    const style = getComputedStyle(node);
+    const ink = rgba(node instanceof SVGElement ? style.fill : style.color);
+    for (let n = node; n; n = n.parentElement) ink[3] *= Number(getComputedStyle(n).opacity);
+    const front = over(ink, back);
     const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
     const ratio = (high + 0.05) / (low + 0.05);
     if (ratio < worst[0]) worst = [ratio, `${node.tagName} ${node.className}: ${text.slice(0, 40)}`];
   }
   return worst;
+}"""
+
+#: Numbers of a figure that lie on a bar, whose colour would decide whether they can be read.
+ON_BARS = """root => {
+  const bars = [...root.querySelectorAll(".bars .point path")].map(node => node.getBoundingClientRect());
+  return [...root.querySelectorAll(".bartext")].filter(node => {
+    const text = node.getBoundingClientRect();
+    return bars.some(bar => bar.left < text.right && text.left < bar.right
+      && bar.top < text.bottom && text.top < bar.bottom);
+  }).map(node => node.textContent);
 }"""
 
 #: Controls of a panel that have no name for who does not see them.
@@ -465,7 +478,7 @@ def test_nothing_that_a_provider_says_is_more_than_text(notebook: Open) -> None:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_everything_can_be_read_and_has_a_name(notebook: Open, dark: bool) -> None:
     shell = "shell = terminal(); shell._shell.say(COLOURS); shell"
-    cells = [*HOSTILE_CELLS[:5], "desk.dashboard()", shell]
+    cells = [*HOSTILE_CELLS[:5], LIVE, shell]
     book = notebook(cells, dark=dark)
     book.page.set_viewport_size({"width": 1200, "height": 3800})
     try:
@@ -483,5 +496,11 @@ def test_everything_can_be_read_and_has_a_name(notebook: Open, dark: bool) -> No
             assert worst[0] >= 4.5, f"{name}: {worst}"
             assert found.evaluate(NAMELESS) == [], name
             book.screenshot(f"{name}-{'dark' if dark else 'light'}", found)
+        plot = book.page.locator("[data-gnb-figure]")
+        expect(plot.locator(".bartext", has_text="3").first).to_be_visible()
+        worst = plot.evaluate(CONTRAST)
+        assert worst[0] >= 4.5, worst
+        assert plot.evaluate(ON_BARS) == []
+        book.screenshot(f"figure-{'dark' if dark else 'light'}", plot)
     finally:
         book.page.set_viewport_size({"width": 1200, "height": 1000})
