@@ -9,9 +9,10 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-import h11
 from aiohttp import StreamReader, web
+from multidict import CIMultiDict
 
+from golem_nb.contrib.service.answer import SWITCHING_PROTOCOLS, MalformedAnswerError
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.headers import request_headers, response_headers
 from golem_nb.contrib.service.pacing import is_busy
@@ -19,8 +20,9 @@ from golem_nb.contrib.service.tunnel import TunnelClosedError
 from golem_nb.log import get_logger
 
 if TYPE_CHECKING:
+    from golem_nb.contrib.service.answer import Head
     from golem_nb.contrib.service.pool import UpstreamPool
-    from golem_nb.contrib.service.upstream import Head, Upstream
+    from golem_nb.contrib.service.upstream import Upstream
 
 __all__ = ["ALTERNATIVES", "Alternatives", "Exchange"]
 
@@ -106,13 +108,16 @@ class Exchange:
         self._present = present
         self._alternatives = ALTERNATIVES.get(Alternatives())
         self._name = f"instance at {pool.node.ip}"
-        self._headers = request_headers(request.raw_headers, host)
+        self._headers = request_headers(request.raw_headers, host, pool.address)
         self._upgrade = _wants_websocket(request)
         if self._upgrade:
+            if request.body_exists:
+                # the server would take what comes after the switch for that body
+                raise web.HTTPBadRequest(text="A request for a websocket has no body")
             self._headers += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
         #: The body on its way there: an answer may begin before it has ended.
         self._sending: asyncio.Task[None] | None = None
-        self._has_body = request.body_exists and not self._upgrade
+        self._has_body = request.body_exists
         if self._has_body and request.content_length is None:
             self._headers.append((b"Transfer-Encoding", b"chunked"))
 
@@ -153,9 +158,7 @@ class Exchange:
                     raise UpstreamError(
                         502, f"The {self._name} closed the connection without an answer", sent=True
                     ) from error
-            except h11.LocalProtocolError as error:
-                raise web.HTTPBadRequest(text=f"This request cannot be passed on: {error}") from error
-            except h11.RemoteProtocolError as error:
+            except MalformedAnswerError as error:
                 raise UpstreamError(
                     502, f"The {self._name} does not speak HTTP: {error}", sent=True
                 ) from error
@@ -182,12 +185,11 @@ class Exchange:
         loop = asyncio.get_running_loop()
         sending: asyncio.Task[None] | None = None
         if not self._has_body:
-            await upstream.send(request.method, target, self._headers, None)
+            await upstream.send(request.method, target, self._headers, upgrade=self._upgrade)
             began = loop.time()
             # nearly all answers are there by then
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(LIVENESS_AFTER, self._timeout)):
-                    return await upstream.head()
+                return await upstream.head(min(LIVENESS_AFTER, self._timeout))
         else:
             send = upstream.send(request.method, target, self._headers, self._body())
             sending = self._sending = asyncio.create_task(send, name="send request")
@@ -271,29 +273,34 @@ class Exchange:
             if limit and size > limit:
                 raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
             yield piece
+        # the server waits for what was announced
+        if self._request.content_length not in (None, size):
+            raise web.HTTPBadRequest(text="Some of the body of this request was taken before it got here")
 
     # -- and back ----------------------------------------------------------------------------------------
 
     async def _answer(self, upstream: Upstream, head: Head) -> web.StreamResponse:
-        response = web.StreamResponse(status=head.status_code, reason=_text(head.reason))
-        for name, value in response_headers(head.headers.raw_items()):
-            response.headers.add(_text(name), _text(value))
-        if head.status_code == 101:
-            return await self._websocket(upstream, response)
+        headers = CIMultiDict((_text(name), _text(value)) for name, value in response_headers(head.headers))
+        reason = _text(head.reason)
+        if head.status == SWITCHING_PROTOCOLS:
+            return await self._websocket(
+                upstream, web.StreamResponse(status=head.status, reason=reason, headers=headers)
+            )
+        data, complete = upstream.at_once()
+        response: web.StreamResponse
+        if complete and self._request.method != "HEAD":
+            # goes to the client in one piece, with its head
+            response = web.Response(body=data, status=head.status, reason=reason, headers=headers)
+        else:
+            response = web.StreamResponse(status=head.status, reason=reason, headers=headers)
         try:
-            data, complete = upstream.at_once()
-            if complete and self._request.method != "HEAD":
-                # goes to the client in one piece, with its head
-                response = web.Response(
-                    body=data, status=response.status, reason=response.reason, headers=response.headers
-                )
             await response.prepare(self._request)
             if not complete:
                 if self._sending is not None:
                     self._sending.add_done_callback(self._sent)
                 await self._pass(upstream, data, response)
             await response.write_eof()
-        except (h11.RemoteProtocolError, UpstreamError) as error:
+        except (MalformedAnswerError, UpstreamError) as error:
             # the client has a part of it already: that it ends early is all that it can be told
             logger.warning("The answer of the %s is incomplete: %s", self._name, error)
             self._hang_up()

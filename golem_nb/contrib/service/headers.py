@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["forwarded", "is_jupyter_cookie", "request_headers", "response_headers"]
+__all__ = ["is_jupyter_cookie", "request_headers", "response_headers"]
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -25,6 +25,9 @@ HOP_BY_HOP = frozenset(
     )
 )
 
+#: These say where a message goes and where it ends, whatever a client says of the connection.
+END_TO_END = frozenset((b"content-length", b"host"))
+
 #: Cookies know no ports: those of a Jupyter server on the same host would be sent to every service, and a
 #: service could replace them.
 _JUPYTER = re.compile(r"(_xsrf|username-.*|jupyter.*|_jupyter.*)", re.IGNORECASE | re.DOTALL)
@@ -35,23 +38,17 @@ def is_jupyter_cookie(name: str) -> bool:
     return _JUPYTER.fullmatch(name.strip()) is not None
 
 
-def forwarded(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """Return the headers without those that speak of the connection."""
-    headers = list(headers)
-    named = {
-        option.strip().lower()
-        for name, value in headers
-        if name.lower() == b"connection"
-        for option in value.split(b",")
-    }
-    return [
-        (name, value)
-        for name, value in headers
-        if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
-    ]
+def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes, bytes]]:
+    """Return the headers without those that speak of the connection, each with its name in lower case."""
+    lowered = [(name.lower(), name, value) for name, value in headers]
+    kept_back = HOP_BY_HOP
+    for lower, _, value in lowered:
+        if lower == b"connection":
+            kept_back |= {option.strip().lower() for option in value.split(b",")} - END_TO_END
+    return [header for header in lowered if header[0] not in kept_back]
 
 
-def request_headers(headers: Iterable[tuple[bytes, bytes]], host: str | None) -> RawHeaders:
+def request_headers(headers: Iterable[tuple[bytes, bytes]], host: str | None, address: str) -> RawHeaders:
     """Return what a service gets of a request's headers.
 
     Parameters
@@ -60,12 +57,15 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], host: str | None) ->
         The request's.
     host
         Takes the place of the Host header.
+    address
+        Stands there if there is none, as in HTTP/1.0, and no `host` either.
     """
     found: RawHeaders = []
-    for name, value in forwarded(headers):
-        lower = name.lower()
-        if lower == b"host" and host is not None:
-            found.append((name, host.encode()))
+    has_host = False
+    for lower, name, value in _forwarded(headers):
+        if lower == b"host":
+            has_host = True
+            found.append((name, value if host is None else host.encode()))
         elif lower == b"cookie":
             cookies = [
                 cookie
@@ -76,6 +76,8 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], host: str | None) ->
                 found.append((name, b";".join(cookies).strip()))
         else:
             found.append((name, value))
+    if not has_host:
+        found.insert(0, (b"Host", (host or address).encode()))
     return found
 
 
@@ -83,6 +85,6 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
     """Return what a client gets of a response's headers."""
     return [
         (name, value)
-        for name, value in forwarded(headers)
-        if name.lower() != b"set-cookie" or not is_jupyter_cookie(value.partition(b"=")[0].decode("latin-1"))
+        for lower, name, value in _forwarded(headers)
+        if lower != b"set-cookie" or not is_jupyter_cookie(value.partition(b"=")[0].decode("latin-1"))
     ]

@@ -5,23 +5,46 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Alternatives, Exchange
 from golem_nb.contrib.service.pool import UpstreamPool
+from golem_nb.exceptions import harmless
 from golem_nb.log import get_logger
 from golem_nb.services import Service, ServiceState
 
 if TYPE_CHECKING:
+    from aiohttp import StreamReader
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
+
     from golem_nb.services import Cluster
 
 __all__ = ["DEFAULT_MAX_REQUEST_SIZE", "HttpProxyService", "LocalHttpProxy"]
 
 logger = get_logger(__name__)
+
+#: For what the server that listens here has to tell.
+server_logger = logging.getLogger(f"{__name__}.server")
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    """Tell what a client has done wrong in one line: a traceback is for mistakes of ours."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        words = error.message.partition("\n")[0].rstrip(" :")
+        record.msg, record.args = f"{record.getMessage()}: {harmless(words)}", ()
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+    return True
+
+
+server_logger.addFilter(_in_a_line)
 
 DEFAULT_MAX_REQUEST_SIZE: Final = 128 * 1024 * 1024
 
@@ -192,7 +215,7 @@ class LocalHttpProxy:
         self._cluster: Cluster[Any] = cluster
         self._port = port
         self._max_request_size = max_request_size
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self._page_host: str | None = None
         self._allowed: set[str] | None = None
         self._turn = 0
@@ -229,16 +252,16 @@ class LocalHttpProxy:
         """
         if self._runner is not None:
             raise RuntimeError(f"{self!r} is running already")
-        app = web.Application(client_max_size=self._max_request_size)
-        app.router.add_route("*", "/{path:.*}", self._handle)
         # bodies go through as they are; who hangs up is not answered any more
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
+        server = web.Server(
+            self._handle,
+            request_factory=self._request,
             handler_cancellation=True,
+            access_log=None,
             auto_decompress=False,
-            shutdown_timeout=LAST_ANSWERS,
+            logger=server_logger,
         )
+        self._runner = web.ServerRunner(server, shutdown_timeout=LAST_ANSWERS)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self.address, self._port).start()
@@ -271,7 +294,7 @@ class LocalHttpProxy:
         for instance in self._cluster.instances:
             await instance.close_connections()
 
-    async def _listen_on_own_host(self, runner: web.AppRunner) -> None:
+    async def _listen_on_own_host(self, runner: web.ServerRunner) -> None:
         if not _is_loopback(self.address):
             return
         self._allowed = {self.address, "localhost"}
@@ -286,9 +309,23 @@ class LocalHttpProxy:
                 self._page_host = host
                 self._allowed.add(host)
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.Request:
+        loop = asyncio.get_running_loop()
+        return web.Request(
+            message, payload, protocol, writer, task, loop, client_max_size=self._max_request_size
+        )
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
+        assert isinstance(request, web.Request)
         self._handling.add(task)
         try:
             return await self._answer(request)
@@ -297,7 +334,8 @@ class LocalHttpProxy:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self._allowed is not None:
-            host = _host_name(request.host)
+            # browsers always name the host; clients that speak HTTP/1.0 may not
+            host = _host_name(request.headers.get("Host", self.address))
             if host not in self._allowed and host not in self.hosts:
                 return _refusal(421, f"This proxy does not answer for {host!r}; open {self.url}")
         length = request.content_length

@@ -50,7 +50,9 @@ class UpstreamPool:
     def __init__(self, node: Node, port: int) -> None:
         self.node = node
         self._port = port
-        self._idle: list[tuple[Upstream, asyncio.TimerHandle]] = []
+        #: The last one was used last. One timer looks after all of them.
+        self._idle: list[Upstream] = []
+        self._expiry: asyncio.TimerHandle | None = None
         #: Whether there was ever a connection: the first one to a node can take a second, since the daemon
         #: asks for the address of one node a second.
         self.ready = False
@@ -64,6 +66,11 @@ class UpstreamPool:
         #: Who waits for a connection, in order, and how long a new one may take.
         self._waiters: dict[asyncio.Future[None], float] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+        return f"{self.node.ip}:{self._port}"
 
     async def acquire(self, *, repeatable: bool, timeout: float) -> Upstream:
         """Return a connection that nobody uses: one that is there, or a new one, whichever comes first.
@@ -101,8 +108,7 @@ class UpstreamPool:
     def _take_idle(self, repeatable: bool) -> Upstream | None:
         now = asyncio.get_running_loop().time()
         while self._idle:
-            upstream, timer = self._idle.pop()
-            timer.cancel()
+            upstream = self._idle.pop()
             if upstream.reusable and (repeatable or now - upstream.idle_since < FRESH):
                 return upstream
             self.discard(upstream)
@@ -187,8 +193,9 @@ class UpstreamPool:
         """Give a connection back after a complete exchange."""
         upstream.finish()
         if upstream.reusable:
-            timer = asyncio.get_running_loop().call_later(IDLE_LIMIT, self._expire)
-            self._idle.append((upstream, timer))
+            self._idle.append(upstream)
+            if self._expiry is None:
+                self._expiry = asyncio.get_running_loop().call_later(IDLE_LIMIT, self._expire)
             self._wake()
         else:
             self.discard(upstream)
@@ -200,16 +207,21 @@ class UpstreamPool:
         task.add_done_callback(self._closing.discard)
 
     def _expire(self) -> None:
-        """Close the connection that has been idle for longest."""
+        """Close the connections that nobody has used for long."""
+        loop = asyncio.get_running_loop()
+        while self._idle and self._idle[0].idle_since + IDLE_LIMIT <= loop.time():
+            self.discard(self._idle.pop(0))
+        self._expiry = None
         if self._idle:
-            upstream, timer = self._idle.pop(0)
-            timer.cancel()
-            self.discard(upstream)
+            self._expiry = loop.call_at(self._idle[0].idle_since + IDLE_LIMIT, self._expire)
 
     async def close(self) -> None:
         """Close all connections that nobody uses."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
         while self._idle:
-            self._expire()
+            self.discard(self._idle.pop())
         for task in (self._probing, self._looking):
             if task is not None:
                 task.cancel()

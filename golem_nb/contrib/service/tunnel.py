@@ -139,21 +139,38 @@ class Tunnel:
                 self._run = 0
                 self._gate.sent(len(piece))
 
-    async def receive(self) -> bytes:
-        """Wait for bytes; give all that are there, and none at the end of the connection."""
+    async def receive(self, deadline: float | None = None) -> bytes:
+        """Wait for bytes; give all that are there, and none at the end of the connection.
+
+        Parameters
+        ----------
+        deadline
+            Time of the loop until which to wait.
+
+        Raises
+        ------
+        TimeoutError
+            Nothing has come by then.
+        """
         pause = FIRST_NUDGE if self._owing else SIGN_OF_LIFE
         loop = asyncio.get_running_loop()
         while not self._buffer:
             if self._ended:
                 return b""
             self._changed.clear()
+            nudge = loop.time() + pause
             # cheaper than a time limit, of which each message would need one
-            timer = loop.call_later(pause, self._changed.set)
+            timer = loop.call_at(nudge if deadline is None else min(nudge, deadline), self._changed.set)
             try:
                 await self._changed.wait()
             finally:
                 timer.cancel()
-            if not self._buffer and loop.time() >= timer.when():
+            if self._buffer or self._ended:
+                continue
+            now = loop.time()
+            if deadline is not None and now >= deadline:
+                raise TimeoutError
+            if now >= nudge:
                 await self._nudge()
                 pause = min(2 * pause, SIGN_OF_LIFE)
         if self._run > BULK and self._size < MESSAGE and not self._ended:

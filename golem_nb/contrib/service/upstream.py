@@ -6,19 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-import h11
-
+from golem_nb.contrib.service.answer import Answer
 from golem_nb.contrib.service.chunk import chunks
 from golem_nb.contrib.service.tunnel import MESSAGE, TunnelClosedError
 
 if TYPE_CHECKING:
+    from golem_nb.contrib.service.answer import Head
     from golem_nb.contrib.service.headers import RawHeaders
     from golem_nb.contrib.service.tunnel import Tunnel
 
-__all__ = ["Head", "Upstream"]
-
-#: The head of a response is not larger than this, bytes.
-MAX_HEAD = 64 * 1024
+__all__ = ["Upstream"]
 
 #: A request waits so long for more of its body before it is sent in two messages, in seconds.
 GATHER = 0.003
@@ -29,8 +26,6 @@ SILENCE = 1.0
 
 #: Nobody waits longer for a server to be told of the end, in seconds.
 LAST_WORDS_LIMIT = 2.0
-
-Head = h11.Response | h11.InformationalResponse
 
 
 class Upstream:
@@ -48,8 +43,9 @@ class Upstream:
         #: What the server is told when the connection is given up.
         self.last_words = b""
         self.idle_since = asyncio.get_running_loop().time()
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-        self._delimited = True
+        #: What comes for the request that was sent last, and whether all of that was sent.
+        self._answer: Answer | None = None
+        self._sent = True
         self._asked = False
 
     @property
@@ -58,35 +54,52 @@ class Upstream:
         return (
             not self._asked
             and not self.tunnel.ended
-            and not self.tunnel.pending
             # what nobody has asked for would be taken for the answer to the next request
-            and not self._http.trailing_data[0]
-            and self._http.our_state is h11.IDLE
-            and self._http.their_state is h11.IDLE
+            and not self.tunnel.pending
+            and self._sent
+            and (self._answer is None or self._answer.reusable)
         )
 
     async def send(
-        self, method: str, target: str, headers: RawHeaders, body: AsyncIterator[bytes] | None
+        self,
+        method: str,
+        target: str,
+        headers: RawHeaders,
+        body: AsyncIterator[bytes] | None = None,
+        *,
+        upgrade: bool = False,
     ) -> None:
         """Send a request.
+
+        Parameters
+        ----------
+        method, target, headers
+            As a parser of HTTP has accepted them. The headers say how long the body is, or that it comes in
+            chunks.
+        body
+            The body.
+        upgrade
+            Whether the answer may switch to another protocol.
 
         Raises
         ------
         TunnelClosedError
             The connection has ended.
-        h11.LocalProtocolError
-            The request is none.
         """
-        request = h11.Request(method=method, target=target, headers=headers)
-        data = bytearray(self._http.send(request) or b"")
-        if body is not None:
-            await self._send_body(data, body)
-        data += self._http.send(h11.EndOfMessage()) or b""
-        if data:
-            await self.tunnel.send(data)
+        self._answer = Answer(method, upgrade=upgrade)
+        lines = [b"%b %b HTTP/1.1" % (method.encode(), target.encode("utf-8", "surrogateescape"))]
+        lines += [b"%b: %b" % header for header in headers]
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        if body is None:
+            await self.tunnel.send(head)
+            return
+        self._sent = False
+        chunked = any(name.lower() == b"transfer-encoding" for name, _ in headers)
+        await self._send_body(bytearray(head), body, chunked)
+        self._sent = True
 
-    async def _send_body(self, data: bytearray, body: AsyncIterator[bytes]) -> None:
-        """Send a body after what is in `data`; what is not sent yet is left there."""
+    async def _send_body(self, data: bytearray, body: AsyncIterator[bytes], chunked: bool) -> None:
+        """Send a body after what is in `data`."""
         while True:
             coming = asyncio.ensure_future(anext(body, None))
             try:
@@ -100,32 +113,43 @@ class Upstream:
             finally:
                 coming.cancel()
             if piece is None:
-                return
+                break
             for part in chunks(piece, MESSAGE // 2):
-                framed = self._http.send(h11.Data(data=bytes(part))) or b""
+                framed = b"%x\r\n%b\r\n" % (len(part), bytes(part)) if chunked else part
                 if len(data) + len(framed) > MESSAGE:
                     await self.tunnel.send(data)
                     data.clear()
                 data += framed
+        if chunked:
+            data += b"0\r\n\r\n"
+        if data:
+            await self.tunnel.send(data)
 
-    async def head(self) -> Head:
-        """Wait for the head of the response.
+    async def head(self, within: float | None = None) -> Head:
+        """Wait for the head of the response. It may be called again.
+
+        Parameters
+        ----------
+        within
+            No longer than this, seconds.
 
         Raises
         ------
+        TimeoutError
+            It has not come by then.
         TunnelClosedError
             The connection has ended before it.
-        h11.RemoteProtocolError
+        MalformedAnswerError
             What has come is no HTTP.
         """
-        while True:
-            event = await self._event()
-            if isinstance(event, h11.Response):
-                names = {name for name, _ in event.headers}
-                self._delimited = b"content-length" in names or b"transfer-encoding" in names
-                return event
-            if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
-                return event
+        answer = self._expected
+        deadline = None if within is None else asyncio.get_running_loop().time() + within
+        while answer.head is None:
+            data = await self.tunnel.receive(deadline)
+            if not data:
+                raise TunnelClosedError("The connection was closed before an answer came")
+            answer.feed(data)
+        return answer.head
 
     async def ask_whether_open(self) -> None:
         """Find out whether the server has closed the connection, while an answer is waited for.
@@ -142,44 +166,41 @@ class Upstream:
         await self.tunnel.send(b"\r\n")
 
     def at_once(self) -> tuple[bytes, bool]:
-        """Return what of the body has come with the head, and whether that is all of it.
-
-        Raises
-        ------
-        h11.RemoteProtocolError
-            It is no HTTP.
-        """
-        data = b""
-        while (event := self._http.next_event()) is not h11.NEED_DATA:
-            if not isinstance(event, h11.Data):
-                return data, self._is_end(event)
-            data += event.data
-        return data, False
+        """Return what of the body has come with the head, and whether that is all of it."""
+        answer = self._expected
+        if answer.complete:
+            self.tunnel.answered()
+        return answer.take(), answer.complete
 
     async def more(self) -> bytes | None:
         """Wait for more of the body; None at its end. It may be cancelled, and called again.
 
         Raises
         ------
-        h11.RemoteProtocolError
+        MalformedAnswerError
             It is incomplete, or no HTTP.
         """
+        answer = self._expected
         while True:
-            event = await self._event()
-            if isinstance(event, h11.Data):
-                return bytes(event.data)
-            if self._is_end(event):
+            data = answer.take()
+            if data:
+                return data
+            if answer.complete:
+                self.tunnel.answered()
                 return None
+            data = await (self.tunnel.receive() if answer.delimited else self._receive_or_end())
+            if data:
+                answer.feed(data)
+            else:
+                answer.end()
 
-    def _is_end(self, event: object) -> bool:
-        if isinstance(event, h11.EndOfMessage):
-            self.tunnel.answered()
-        return isinstance(event, h11.EndOfMessage | h11.ConnectionClosed)
+    @property
+    def _expected(self) -> Answer:
+        assert self._answer is not None, "nothing was sent"
+        return self._answer
 
     def finish(self) -> None:
-        """Prepare for the next exchange, if there can be one."""
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
+        """Note that the exchange is over."""
         self.used = True
         self.idle_since = asyncio.get_running_loop().time()
 
@@ -196,21 +217,7 @@ class Upstream:
     @property
     def rest(self) -> bytes:
         """What has come after the head that ended HTTP on this connection."""
-        return self._http.trailing_data[0]
-
-    async def _event(self) -> object:
-        while True:
-            event = self._http.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            in_body = self._http.their_state is h11.SEND_BODY
-            if in_body and not self._delimited:
-                data = await self._receive_or_end()
-            else:
-                data = await self.tunnel.receive()
-            if not data and not in_body:
-                raise TunnelClosedError("The connection was closed before an answer came")
-            self._http.receive_data(data)
+        return self._expected.rest
 
     async def _receive_or_end(self) -> bytes:
         """Wait for more of a body that ends with the connection, whose end the daemon does not tell."""

@@ -7,6 +7,8 @@ import pytest
 from golem_nb.contrib.service.chunk import chunks
 from golem_nb.contrib.service.headers import is_jupyter_cookie, request_headers, response_headers
 
+NODE = "192.168.0.2:80"
+
 
 def test_what_speaks_of_the_connection_stays() -> None:
     headers = [
@@ -15,8 +17,22 @@ def test_what_speaks_of_the_connection_stays() -> None:
         (b"Proxy-Authorization", b"secret"), (b"Expect", b"100-continue"), (b"X-Other", b"2"),
         (b"X-Other", b"3"),
     ]  # fmt: skip
-    assert request_headers(headers, None) == [(b"Host", b"here"), (b"X-Other", b"2"), (b"X-Other", b"3")]
-    assert request_headers(headers[:1], "there") == [(b"Host", b"there")]
+    assert request_headers(headers, None, NODE) == [
+        (b"Host", b"here"),
+        (b"X-Other", b"2"),
+        (b"X-Other", b"3"),
+    ]
+    assert request_headers(headers[:1], "there", NODE) == [(b"Host", b"there")]
+
+
+def test_a_client_cannot_take_away_what_says_where_a_message_ends() -> None:
+    headers = [(b"Host", b"here"), (b"Connection", b"close, Content-Length, HOST"), (b"Content-Length", b"5")]
+    assert request_headers(headers, None, NODE) == [headers[0], headers[2]]
+
+
+def test_a_request_without_a_host_gets_one() -> None:
+    assert request_headers([(b"A", b"1")], None, NODE) == [(b"Host", NODE.encode()), (b"A", b"1")]
+    assert request_headers([(b"A", b"1")], "there", NODE) == [(b"Host", b"there"), (b"A", b"1")]
 
 
 @pytest.mark.contract("X01")
@@ -31,9 +47,11 @@ def test_what_speaks_of_the_connection_stays() -> None:
 def test_cookies_of_jupyter_stay_in_both_directions(name: str, dropped: bool) -> None:
     assert is_jupyter_cookie(name) is dropped
     cookie = f"{name}=value".encode()
-    sent = request_headers([(b"Cookie", b"a=1; " + cookie + b"; b=2")], None)
-    assert sent == [(b"Cookie", b"a=1; b=2" if dropped else b"a=1; " + cookie + b"; b=2")]
-    assert request_headers([(b"cookie", cookie)], None) == ([] if dropped else [(b"cookie", cookie.strip())])
+    host = (b"Host", b"here")
+    sent = request_headers([host, (b"Cookie", b"a=1; " + cookie + b"; b=2")], None, NODE)
+    assert sent == [host, (b"Cookie", b"a=1; b=2" if dropped else b"a=1; " + cookie + b"; b=2")]
+    alone = request_headers([host, (b"cookie", cookie)], None, NODE)
+    assert alone == ([host] if dropped else [host, (b"cookie", cookie.strip())])
     answer = [(b"Set-Cookie", cookie + b"; Path=/"), (b"Set-Cookie", b"mine=1")]
     assert response_headers(answer) == (answer[1:] if dropped else answer)
 

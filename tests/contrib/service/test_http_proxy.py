@@ -394,14 +394,48 @@ async def test_a_stop_does_not_wait_for_streams(single: Web, client: aiohttp.Cli
     assert not [task for task in started if task.get_name() in ("close upstream", "probe")]
 
 
-@pytest.mark.contract("X01")
-async def test_headers_that_are_not_ascii(single: Web) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", single.proxy.port)
-    writer.write(b"GET /file HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+async def raw(web: Web, *lines: bytes) -> bytes:
+    """Send a request as it is written here; give all that comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.proxy.port)
+    writer.write(b"\r\n".join((*lines, b"", b"")))
     async with asyncio.timeout(10):
         answer = await reader.read()
     writer.close()
+    return answer
+
+
+@pytest.mark.contract("X01")
+async def test_headers_that_are_not_ascii(single: Web) -> None:
+    answer = await raw(single, b"GET /file HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close")
     assert "X-Utf: é€\r\nX-Latin: é\r\n".encode() in answer
+
+
+@pytest.mark.contract("X01")
+async def test_a_client_that_names_no_host(single: Web) -> None:
+    """HTTP/1.0 knows no Host header; the server of the service is told its own address."""
+    answer = await raw(single, b"GET /headers HTTP/1.0")
+    assert answer.startswith(b"HTTP/1.0 200 ")
+    assert b"192.168.0." in answer.partition(b"Host")[2]
+
+
+@pytest.mark.contract("X01")
+async def test_requests_that_are_none(single: Web, caplog: pytest.LogCaptureFixture) -> None:
+    for lines in ([b"GET /name HTTP/1.1", b"Host: 127.0.0.1", b"X: \x1b[31m\x00"], [b"\x16\x03\x01\x02"]):
+        caplog.clear()
+        assert (await raw(single, *lines)).startswith(b"HTTP/1.0 400 ")
+        for record in caplog.records:
+            assert (record.levelname, record.exc_info) in (("WARNING", None), ("DEBUG", record.exc_info))
+            assert record.getMessage().isprintable()
+    # the server would take what follows the switch for this body, and the next request for a part of it
+    lines = [b"GET /socket HTTP/1.1", b"Host: 127.0.0.1", b"Connection: upgrade, close", b"Upgrade: websocket"]
+    answer = await raw(single, *lines, b"Content-Length: 9", b"", b"GET /x HT")
+    assert b" 400 " in answer
+    assert b"A request for a websocket has no body" in answer
+    answer = await raw(
+        single, b"POST /digest HTTP/1.1", b"Host: 127.0.0.1", b"Connection: close, content-length",
+        b"Content-Length: 18", b"", b"GET /name HTTP/1.1",
+    )  # fmt: skip
+    assert answer.endswith(digest(b"GET /name HTTP/1.1").encode())
 
 
 @pytest.mark.contract("X01")
