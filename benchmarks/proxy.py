@@ -1,10 +1,11 @@
 """``python -m benchmarks.proxy [--rounds N] [--large]``: both proxies, beside bare websockets and yapapi's.
 
 Instances of `clients/server.py` on providers of a local network are asked through golem_nb's proxies, through
-yapapi's, and through the daemon's websockets to the same ports without anything around them. All three are
-there at the same time and asked in short turns, so that what else runs on the machine meets all of them. The
-client is the same everywhere: HTTP/1.1 over a stream of bytes, in this process. What fails counts as no speed
-at all. Prints a line of JSON.
+yapapi's, and through the daemon's websockets to the same ports without anything around them. The bare
+websockets are also reached through a relay that passes bytes on and understands none of them: what a process
+in between costs in any case. All are there at the same time and asked in short turns, so that what else runs
+on the machine meets all of them. The client is the same everywhere: HTTP/1.1 over a stream of bytes, in this
+process. What fails counts as no speed at all. Prints a line of JSON.
 
 With ``--large``, golem_nb's HTTP proxy also passes 100 MiB down, and 20 MiB up while the daemon is watched:
 that takes minutes.
@@ -36,7 +37,10 @@ from golem_nb.localnet import LocalNetwork
 
 MIB = 1 << 20
 
-SIDES = ("golem_nb", "yapapi", "bare")
+SIDES = ("golem_nb", "yapapi", "bare", "relay")
+
+#: The relay goes to the instance of the bare websockets.
+INSTANCES = SIDES[:3]
 
 #: Requests one after another, after some that do not count, and how many bytes each gets.
 REQUESTS, WARM_UP, SMALL = 200, 20, 100
@@ -328,9 +332,13 @@ class Measurement:
                         if side == "bare"
                         else clients.run(side, "proxy", side, port)
                     )
-                    for side in SIDES
+                    for side in INSTANCES
                 }
                 try:
+                    bare = await ready["bare"]
+                    running["relay"] = group.create_task(
+                        clients.run("relay", "relay", bare["http"], bare["socket"], port)
+                    )
                     measured = await self._drive({side: await ready[side] for side in SIDES})
                 finally:
                     over.set()
@@ -392,7 +400,7 @@ async def run(rounds: int, large: bool) -> None:
 
     yapapi = await asyncio.to_thread(peers.yapapi)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-    async with LocalNetwork(providers=len(SIDES)) as network:
+    async with LocalNetwork(providers=len(INSTANCES)) as network:
         case = Case(
             "proxy",
             "servers through both proxies",
