@@ -427,7 +427,12 @@ async def test_requests_that_are_none(single: Web, caplog: pytest.LogCaptureFixt
             assert (record.levelname, record.exc_info) in (("WARNING", None), ("DEBUG", record.exc_info))
             assert record.getMessage().isprintable()
     # the server would take what follows the switch for this body, and the next request for a part of it
-    lines = [b"GET /socket HTTP/1.1", b"Host: 127.0.0.1", b"Connection: upgrade, close", b"Upgrade: websocket"]
+    lines = [
+        b"GET /socket HTTP/1.1",
+        b"Host: 127.0.0.1",
+        b"Connection: upgrade, close",
+        b"Upgrade: websocket",
+    ]
     answer = await raw(single, *lines, b"Content-Length: 9", b"", b"GET /x HT")
     assert b" 400 " in answer
     assert b"A request for a websocket has no body" in answer
