@@ -152,12 +152,11 @@ class Meter:
         )
 
     def _bound(self, price: LinearPrice, activity: ActivityAccount) -> Decimal:
-        if activity.ended is not None:
-            return price.explained(None, activity.lifetime)
         reading = self._readings.get(activity.activity.id)
         if reading is None or len(reading.usage) < len(price.per_unit):
             return price.explained(None, activity.lifetime)
-        since = (datetime.now(UTC) - reading.at).total_seconds()
+        # that it has ended makes nothing of what was read before untrue
+        since = max(0.0, ((activity.ended or datetime.now(UTC)) - reading.at).total_seconds())
         usage = [
             used + since * (price.threads if counter == CPU else 1)
             for counter, used in zip(price.per_unit, reading.usage, strict=False)

@@ -35,6 +35,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
                 name="dear", price_per_second="0.002", start_price="0.01", price_per_cpu_second="0.001"
             ),
             ProviderSpec(name="quick", price_per_second="0.01", **second),
+            ProviderSpec(name="spare", price_per_second="0.02", price_per_cpu_second="0.005", cpu_threads=2),
             ProviderSpec(
                 name="greedy",
                 price_per_second="0.0005",
@@ -100,10 +101,16 @@ def short_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_first_run")
-def test_work_is_ended_before_the_budget_is_exceeded(begin: Begin, alpine: Any) -> None:
-    session = begin("0.2", "quick")  # lasts for less than 20 s
+@pytest.mark.parametrize(
+    ("provider", "budget"),
+    [("quick", "0.2"), ("spare", "0.5")],  # the latter's threads are idle, so that they might cost more
+)
+def test_work_is_ended_before_the_budget_is_exceeded(
+    begin: Begin, alpine: Any, provider: str, budget: str
+) -> None:
+    session = begin(budget, provider)  # lasts for less than 20 s
     job = session.run("sleep {}", ["0", "0", "200"], payload=alpine, max_workers=1)
-    with pytest.raises(LimitReachedError, match=r"budget of 0\.2 GLM is used up"):
+    with pytest.raises(LimitReachedError, match=rf"budget of {budget} GLM is used up"):
         job.result(100)
     assert [item.state for item in job.items] == ["done", "done", "cancelled"]
     assert job.progress.seconds > 8
@@ -111,7 +118,7 @@ def test_work_is_ended_before_the_budget_is_exceeded(begin: Begin, alpine: Any) 
     # all of that was spent, so that it is true still
     assert "of the session's budget" in (session.facts().problem or "")
     bill = session.stop()
-    assert 0 < bill.accepted <= Decimal("0.2")
+    assert 0 < bill.accepted <= Decimal(budget)
     assert never_exceeded(session)
 
 
