@@ -192,7 +192,8 @@ class _Shipment:
         """Note how long a try took; results that came together share the time since those before."""
         now = time.monotonic()
         if isinstance(outcome, Outcome) and outcome.seconds is not None:
-            self._note([attempt], outcome.seconds)
+            # what the provider's side says of it is believed as far as it can be true
+            self._note([attempt], min(outcome.seconds, now - self._started))
             self._previous = now
             return
         if not self._group or now - self._arrival > TOGETHER:

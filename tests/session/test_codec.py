@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pickle
+import zlib
 from collections import namedtuple
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -140,10 +141,49 @@ def pickled_array() -> bytes:
     return buffer.getvalue()
 
 
+#: Headers of messages of Arrow, as pyarrow 26 writes them, packed.
+ARROW = {
+    "plain": ("eJwTYYAAHgYxBjYGVgYOIIsHJMDMwiABpBSYoQoYuIB8HgYWoAouIM8GiAWAOIUBAZgYcAOEOQwMjGj6QAAAof0CIg=="),
+    "zstd": (
+        "eJwTYYAAHgYJBjYGVgYOIIsHJMDMwiADpBQYEICHQY5BgIEFriYAiFWAWAKIUxiQARtQDTuQBANGJgbcQBqJzYhhDgMDAO7aApM="
+    ),
+    "schema": (
+        "eJwtjMENwDAIA92KNijKg0efHaardP8lciCMbDAyhBJTS7cuORM4DC+co9bKGj4wUCc/KhVUHZ3Z386q83/9WXDUn1x/yAZh/gHw"
+    ),
+    "dict plain": (
+        "eJwTYYAAHgYRBjYGVgYOIIsHJMDEAhRhYHCAynMwcAFJFiDNwCAAFuFikACqZIHK+EDFGRkQgJkBN+BAo42Q5BjRzAEBAMnYAdA="
+    ),
+    "dict zstd": (
+        "eJwTYYAAHgYJBjYGVgYOIIsHJMDEAhRhYHBgQAAOIGRgYAGTAmA9ckCaBa4nAYhVgBikj5EBGbAB1bADSTBgZGbADSShtAIa"
+        "nwFqJqq5DAwAJi4CXA=="
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARROW)
+def test_compressed_tables_are_told_from_others(name: str) -> None:
+    header = zlib.decompress(base64.b64decode(ARROW[name]))
+    assert codec.compressed(header) == name.endswith("zstd")
+
+
+def test_a_table_that_would_grow_beyond_memory_is_refused() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="it is not needed otherwise")
+    ipc = pytest.importorskip("pyarrow.ipc")
+    table = pyarrow.table({"a": np.zeros(100_000), "b": ["x"] * 100_000})
+    assert codec.decode(*codec.encode(table)) == table
+    buffer = io.BytesIO()
+    with ipc.new_stream(buffer, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    with pytest.raises(codec.CodecError, match="compressed"):
+        codec.decode("arrow", buffer.getvalue())
+
+
 HOSTILE = {
     "huge array": ("npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }")),
     "negative array": ("npy", header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }")),
     "code in a header": ("npy", header("__import__('os').abort()")),
+    "open bracket in a header": ("npy", header("{'descr': (")),
+    "bad type in a header": ("npy", header("{'descr': '<,f4', 'fortran_order': False, 'shape': (), }")),
     "array of objects": ("npy", pickled_array()),
     "short array": (
         "npy",

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -222,6 +223,21 @@ def test_times_that_make_no_sense_do_not_count(seconds: Any) -> None:
     answer = outcome({"encoding": "json", "seconds": seconds}, b"1")
     assert isinstance(answer, Outcome)
     assert answer.seconds is None or 0 <= answer.seconds < 1e9
+
+
+def test_an_item_has_not_taken_longer_than_its_script(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the runner on a provider of ours measures truly
+    honest = MapWork.outcome
+
+    def outcome(*args: Any) -> Any:
+        return attrs.evolve(honest(*args), seconds=1e8)
+
+    monkeypatch.setattr(MapWork, "outcome", outcome)
+    job = session.map(square, [1, 2])
+    assert job.result(60) == [1, 4]
+    assert all(item.seconds < 60 and item.cost < 1 for item in job.items)
 
 
 @pytest.mark.parametrize(
