@@ -26,6 +26,9 @@ __all__ = ["INPUT", "CommandWork"]
 #: Where the files go that are items themselves.
 INPUT = "/golem/input"
 
+#: What no command and no path on a provider can have: ends of texts, and halves of characters.
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+
 _EXIT_CODE = re.compile(r"\bcode\W{0,3}(-?\d{1,9})\b")
 
 
@@ -71,16 +74,24 @@ class CommandWork:
             An item does not have what a place is for.
         FileNotFoundError
             A file to send does not exist.
+        ItemError
+            Two files would be in the same place, or a text cannot be sent.
         """
         targets: dict[str, int] = {}
-        for here, _ in self._inputs:
+        common: dict[str, Path] = {}
+        for here, there in self._inputs:
             if here.constant:
                 _existing(Path(here.text))
+                _alone(common, Path(here.text), there.text, None)
         for index, item in enumerate(items):
-            self._command.fill(item, index)
-            for path, _ in self._to_send(item, index):
+            _sendable(self._command.fill(item, index), index)
+            sent = dict(common)
+            for path, place in self._to_send(item, index):
                 _existing(path)
-            for _, target in self._to_fetch(item, index):
+                _sendable(place, index)
+                _alone(sent, path, place, index)
+            for source, target in self._to_fetch(item, index):
+                _sendable(source, index)
                 if (other := targets.setdefault(str(target), index)) != index:
                     raise ItemError(
                         f"items {other} and {index} would both be fetched to {target}: give `outputs` a "
@@ -218,6 +229,27 @@ def _whole(here: Template, item: Any, index: int) -> str:
     elif isinstance(item, tuple | list):
         item = [str(value) if isinstance(value, Path) else value for value in item]
     return here.fill(item, index)
+
+
+def _alone(places: dict[str, Path], path: Path, place: str, index: int | None) -> None:
+    """Take note of a file that is sent; two in one place would be one, and nobody would be told."""
+    if (other := places.setdefault(place, path)) != path:
+        raise ItemError(
+            f"{other} and {path} would both be sent to {place}"
+            + ("" if index is None else f" for item {index}")
+            + ": give them different names, or send them with `inputs` to places of their own",
+            index=index,
+        )
+
+
+def _sendable(text: str, index: int) -> None:
+    """Refuse what no provider can be told."""
+    if found := _UNSENDABLE.search(text):
+        raise ItemError(
+            f"item {index} cannot be sent to a provider: {text!r:.200} has the character {found[0]!r}, which "
+            "no command and no path can have",
+            index=index,
+        )
 
 
 def _existing(path: Path) -> None:

@@ -104,6 +104,11 @@ class Template:
         return f"{which} is a single value, whose place is {{}}; write {{{{{name}}}}} for plain braces"
 
     def _shown(self, value: Any, name: str) -> str:
+        if value is None:
+            raise TemplateError(
+                f"{self.text!r} has a place {{{name}}}, and nothing to go there: give `data` with a value "
+                f"for each item, or write {{{{{name}}}}} for plain braces"
+            )
         if isinstance(value, Path | PurePosixPath):
             return value.name
         if isinstance(value, bytes | Mapping | tuple | list | set):

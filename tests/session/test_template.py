@@ -61,6 +61,8 @@ def test_a_hostile_item_is_printed(tmp_path: Path) -> None:
         ("echo {name}", "a", r"single value, whose place is \{\}"),
         ("echo {}", {"frame": 1}, "no obvious form"),
         ("echo {}", b"a", "no obvious form"),
+        ("echo {}", None, "give `data` with a value"),
+        ("echo {a}", {"a": None}, r"write \{\{a\}\} for plain braces"),
     ],
 )
 def test_what_does_not_fit_is_said_with_a_remedy(text: str, item: object, advice: str) -> None:
@@ -82,6 +84,44 @@ def test_two_items_cannot_be_fetched_to_one_place(tmp_path: Path) -> None:
     work.check(["only one"])
     with pytest.raises(ItemError, match=r"\{index\}"):
         work.check(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("command", "inputs"),
+    [
+        ("cat {} {}", {}),  # the item's own
+        ("cat {0}", {"b/same": "/golem/input/same"}),  # one of all items
+        ("cat", {"a/same": "/golem/work/x", "b/same": "/golem/work/x"}),  # two of all items
+        ("cat {0}", {"b/{index}": "/golem/input/same"}),  # another one of the item
+    ],
+)
+def test_two_files_are_never_sent_to_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, inputs: dict[str | Path, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/same", "b/same", "b/0"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(name)
+    work = CommandWork(command, inputs)
+    item = (Path("a/same"), Path("b/same")) if not inputs else (Path("a/same"),)
+    with pytest.raises(ItemError, match="would both be sent to /golem/"):
+        work.check([item])
+
+
+def test_files_of_one_name_may_belong_to_different_items(tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same").write_text(folder)
+    CommandWork("cat {}").check([tmp_path / "a" / "same", tmp_path / "b" / "same"])
+    CommandWork("cat {} {}").check([(tmp_path / "a" / "same", tmp_path / "a" / "same")])
+
+
+@pytest.mark.parametrize("item", ["a\0b", "\ud800"])
+def test_what_no_command_can_have_is_found_before_anything_is_spent(item: str) -> None:
+    with pytest.raises(ItemError, match="item 1 cannot be sent"):
+        CommandWork("echo {}").check(["a", item])
+    with pytest.raises(ItemError, match="item 0 cannot be sent"):
+        CommandWork("echo", outputs={"/golem/output/{}": "out"}).check([item])
 
 
 def test_folders_of_results_are_made(tmp_path: Path) -> None:
