@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from types import CodeType, FunctionType
+from typing import Any
 
 import attrs
 
-from golem_nb.arguments import amount, count, duration
+from golem_nb.arguments import amount, count, duration, instance
 from golem_nb.localnet import LocalNetwork
 from golem_nb.session.errors import SessionError
 from golem_nb.session.places import LOCAL, LocalPlace, RealPlace, find_place
-
-if TYPE_CHECKING:
-    from golem_nb.strategy import BaseMarketStrategy
+from golem_nb.strategy import BaseMarketStrategy
 
 __all__ = ["Settings"]
 
@@ -70,8 +69,19 @@ class Settings:
         price = None if max_price is None else amount("max_price", max_price)
         time = None if max_time is None else duration("max_time", max_time)
         tries = None if max_tries is None else count("max_tries", max_tries)
+        if subnet is not None:
+            instance("subnet", subnet, str, "a text")
+        if strategy is not None:
+            wanted = "a market strategy, such as LeastExpensiveLinearPayuMS()"
+            instance("strategy", strategy, BaseMarketStrategy, wanted)  # type: ignore[type-abstract]
         if isinstance(providers, str):
             providers = [providers]
+        if providers is not None and not isinstance(providers, int):
+            instance("providers", providers, Collection, "names or node ids, or a number")  # type: ignore[type-abstract]
+            for entry in providers:
+                instance("providers", entry, str, "names or node ids, each a text")
+            if not providers:
+                raise ValueError("providers must name one at least: leave it out for all")
         if isinstance(providers, int):
             if network != LOCAL:
                 raise SessionError(
@@ -114,19 +124,36 @@ class Settings:
         return [
             f"{name}={theirs} (it has {mine})"
             for (name, mine), (_, theirs) in zip(self.print, other.print, strict=True)
-            if mine != theirs
+            # one and the same strategy may have learned in the meantime
+            if mine != theirs and not (name == "strategy" and self.strategy is other.strategy)
         ]
 
 
-def _print_of(value: Any, depth: int = 3) -> str:
+def _print_of(value: Any, depth: int = 4) -> str:
     """Tell objects apart by what they are made of: a cell that is run again makes new ones of the same."""
     if value is None or isinstance(value, str | bytes | int | float | Decimal | bool):
         return repr(value)
-    if isinstance(value, type) or callable(value):
-        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, FunctionType):
+        return f"{value.__module__}.{value.__qualname__}({_print_of_code(value.__code__)})"
     kind = type(value)
-    made_of = getattr(value, "__dict__", {})
-    if depth == 0 or not made_of:
-        return f"{kind.__module__}.{kind.__qualname__}"
-    parts = ", ".join(f"{name}={_print_of(part, depth - 1)}" for name, part in sorted(made_of.items()))
-    return f"{kind.__module__}.{kind.__qualname__}({parts})"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if depth == 0:
+        return name
+    if isinstance(value, Mapping):
+        parts = sorted(f"{_print_of(key)}: {_print_of(part, depth - 1)}" for key, part in value.items())
+    elif isinstance(value, set | frozenset):
+        parts = sorted(_print_of(part, depth - 1) for part in value)
+    elif isinstance(value, list | tuple):
+        parts = [_print_of(part, depth - 1) for part in value]
+    else:
+        made_of = sorted(getattr(value, "__dict__", {}).items())
+        parts = [f"{key}={_print_of(part, depth - 1)}" for key, part in made_of]
+    return f"{name}({', '.join(parts)})"
+
+
+def _print_of_code(code: CodeType) -> str:
+    """Tell code apart by what it does, not by the line of a cell on which it stands."""
+    parts = [_print_of_code(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
+    return f"{code.co_code.hex()}, {code.co_names}, {parts}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from golem_nb.session.errors import SessionError
 from golem_nb.session.keywords import named
 from golem_nb.session.places import LocalPlace, RealPlace
 from golem_nb.session.settings import Settings
-from golem_nb.strategy import LeastExpensiveLinearPayuMS
+from golem_nb.strategy import LeastExpensiveLinearPayuMS, MarketStrategy
 
 
 def settings(**changes: object) -> Settings:
@@ -65,6 +66,12 @@ def test_a_named_network_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_tries": 0}, "max_tries must be at least 1"),
         ({"max_tries": 2.5}, "max_tries must be a whole number, not 2.5"),
         ({"name": " "}, "name must not be empty"),
+        ({"providers": 2.5}, "providers must be names or node ids, or a number, not 2.5"),
+        ({"providers": ["a", 1]}, "each a text, not 1"),
+        ({"providers": []}, "must name one at least"),
+        ({"subnet": 5}, "subnet must be a text"),
+        ({"strategy": "cheapest"}, "must be a market strategy"),
+        ({"strategy": LeastExpensiveLinearPayuMS}, r"call the class, LeastExpensiveLinearPayuMS\(...\)"),
     ],
 )
 def test_what_makes_no_sense_is_said(changes: dict[str, object], advice: str) -> None:
@@ -93,6 +100,48 @@ def test_other_arguments_are_named() -> None:
     strategy = {"strategy": LeastExpensiveLinearPayuMS(expected_time_secs=60)}
     other = {"strategy": LeastExpensiveLinearPayuMS(expected_time_secs=61)}
     assert len(settings(**strategy).differences(settings(**other))) == 1
+
+
+class Chosen(MarketStrategy):
+    """Has attributes of all kinds."""
+
+    def __init__(self, **attributes: Any) -> None:
+        self.__dict__.update(attributes)
+
+    async def score_offer(self, offer: Any) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (Chosen(caps={"a": Decimal(1)}), Chosen(caps={"a": Decimal(2)})),
+        (Chosen(names={"a", "b"}), Chosen(names={"a"})),
+        (Chosen(inner=Chosen(caps={"a": [1, 2]})), Chosen(inner=Chosen(caps={"a": [1, 3]}))),
+        (Chosen(allows=lambda name: name == "a"), Chosen(allows=lambda name: name == "b")),
+        (Chosen(allows=lambda name: {each[:1] for each in name}), Chosen(allows=lambda name: {name[:1]})),
+    ],
+    ids=["mapping", "set", "nested", "constant", "code"],
+)
+def test_what_a_strategy_is_made_of_makes_a_difference(mine: Chosen, theirs: Chosen) -> None:
+    (difference,) = settings(strategy=mine).differences(settings(strategy=theirs))
+    assert difference.startswith("strategy=")
+
+
+def test_a_strategy_that_is_made_again_is_the_same() -> None:
+    def made() -> Chosen:
+        return Chosen(
+            caps={"b": 1, "a": 2}, names={"x", "y"}, allows=lambda name: {each[:1] for each in name}
+        )
+
+    assert settings(strategy=made()).differences(settings(strategy=made())) == []
+
+
+def test_a_strategy_that_has_learned_is_the_same() -> None:
+    strategy = Chosen(refused=set())
+    before = settings(strategy=strategy)
+    strategy.refused.add("a")  # type: ignore[attr-defined]
+    assert before.differences(settings(strategy=strategy)) == []
 
 
 def test_amounts_are_exact() -> None:
