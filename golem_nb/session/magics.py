@@ -51,6 +51,7 @@ def _line_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="%golem",
         description=f"Look at a session of golem_nb, or stop it.\n\ncommands:\n{commands}",
+        epilog="A cell that begins with %%golem runs on providers; with --help in that line it says how.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", nargs="?", default="status", choices=COMMANDS, help="what to do")
@@ -85,6 +86,8 @@ class GolemMagics(Magics):
             options = parser.parse_args(shlex.split(line))
         except _Shown:
             return None
+        except ValueError as error:  # a quotation that is not closed
+            raise UsageError(f"{error}: {line}\n{parser.format_usage()}") from None
         return self._look(options) if cell is None else self._run(options, cell)
 
     def _look(self, options: argparse.Namespace) -> Any:
@@ -104,16 +107,20 @@ class GolemMagics(Magics):
                 return session
 
     def _run(self, options: argparse.Namespace, cell: str) -> Any:
-        session = Session.find(options.session) or Session(name=options.session)
+        # what is wrong is said before a session is begun for it
         data = None if options.data is None else self._items(options.data)
-        job = session.run(
-            cell,
-            data,
-            payload=vm.repo(image_tag=options.image),
-            max_workers=options.workers,
-            timeout=options.timeout,
-            max_cost=options.max_cost,
-        )
+        session = Session.find(options.session) or Session(name=options.session)
+        try:
+            job = session.run(
+                cell,
+                data,
+                payload=vm.repo(image_tag=options.image),
+                max_workers=options.workers,
+                timeout=options.timeout,
+                max_cost=options.max_cost,
+            )
+        except (ValueError, TypeError) as error:
+            raise UsageError(str(error)) from None
         if options.no_wait:
             return job
         job.show()

@@ -320,8 +320,19 @@ def test_magics(kernel: Kernel) -> None:
     assert kernel.must("print(_)").stdout.strip() == "['hello a\\ntwice\\n', 'hello b c\\ntwice\\n']"
     assert "--image" in kernel.must("%%golem --help\n ").said
     assert "what providers offer now" in kernel.must("%golem --help").said
-    reply = kernel.run("%golem offer")
-    assert reply.error == "UsageError" or "invalid choice" in reply.said
+    for wrong, advice in (
+        ("%golem offer", "invalid choice"),
+        ('%golem --session "x', "No closing quotation"),
+        ("%%golem --workers 0\necho", "max_workers must be at least 1"),
+        ("%%golem --max-cost much\necho", "max_cost must be a positive number"),
+        ("%%golem\necho {}", "give `data`"),
+        ("%%golem --session other --data nothing\necho", "no variable 'nothing'"),
+    ):
+        reply = kernel.run(wrong)
+        assert "UsageError" in reply.said
+        assert advice in reply.said
+        assert "Traceback" not in reply.said
+    assert kernel.must("from golem_nb import Session; Session.find('other')").text == ""
     assert "costs" in kernel.must("%golem costs").text or kernel.must("%golem costs").text
     client = kernel.client
     for code, expected in (("%golem of", "offers"), ("%%golem --da", "--data")):
