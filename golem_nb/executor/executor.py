@@ -121,9 +121,7 @@ class Executor:
         WorkerFunctionError
             `worker` is not an async generator function, or yields something else than scripts.
         """
-        if not inspect.isasyncgenfunction(
-            inspect.unwrap(worker, stop=lambda f: inspect.isasyncgenfunction(f))
-        ) and (inspect.iscoroutinefunction(worker) or inspect.isgeneratorfunction(worker)):
+        if not _may_be_worker(worker):
             raise WorkerFunctionError(_NOT_A_WORKER.format(worker))
         run = _Run(
             self._engine, self._payload, self._max_workers, self._timeout, worker, data, job_id, implicit_init
@@ -133,6 +131,15 @@ class Executor:
                 yield task
         finally:
             run.cancel()
+
+
+def _may_be_worker(worker: Any) -> bool:
+    """Whether a worker may give an async generator: a function that gives another one is seen when called."""
+    if not callable(worker):
+        return False
+    inner = inspect.unwrap(worker, stop=lambda function: inspect.isasyncgenfunction(function))
+    other = inspect.iscoroutinefunction(worker) or inspect.isgeneratorfunction(worker)
+    return inspect.isasyncgenfunction(inner) or not other
 
 
 class _Run:

@@ -230,6 +230,10 @@ class Recorder:
         ``attrs["totals"]``.
         """
 
+        def snapshot() -> tuple[list[Any], Totals]:
+            now = time.time()  # one for both, so that the sums agree
+            return costs_rows(self._register, now), self._totals(now)
+
         def build(taken: tuple[list[Any], Totals], names: Any, _now: float) -> pd.DataFrame:
             frame = costs_frame(self._register, taken[0], names)
             frame.attrs["totals"] = attrs.asdict(taken[1])
@@ -238,7 +242,7 @@ class Recorder:
         return self._fresh(
             "costs",
             lambda: (self._agreements.table.version, self._activities.table.version, self._money),
-            lambda: (costs_rows(self._register, time.time()), self._totals()),
+            snapshot,
             build,
         )
 
@@ -249,10 +253,9 @@ class Recorder:
     def totals(self) -> Totals:
         """Return the sums of all agreements, exactly."""
         with self._lock:
-            return self._totals()
+            return self._totals(time.time())
 
-    def _totals(self) -> Totals:
-        now = time.time()
+    def _totals(self, now: float) -> Totals:
         deals = list(self._register.deals.values())
         zero = Decimal(0)
         return Totals(

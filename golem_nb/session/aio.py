@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from golem_nb.session.views import best_first
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
@@ -37,8 +39,7 @@ class AsyncFace:
         self, payload: Payload | Awaitable[Payload] | None = None, *, seconds: float = 5.0
     ) -> Any:
         """See `Session.offers`."""
-        table = await self._session._call(self._session._offers(payload, seconds))
-        return table.frame()
+        return best_first(await self._session._call(self._session._offers(payload, seconds)))
 
     async def estimate(
         self,

@@ -21,6 +21,7 @@ from golem_nb.session.errors import ItemsFailedError, SessionError
 from golem_nb.session.handle import Handle, Progress
 from golem_nb.session.item import Item, Outcome
 from golem_nb.session.lanes import HOPELESS, Lanes
+from golem_nb.session.payloads import checked_payload
 from golem_nb.session.queue import ItemQueue
 from golem_nb.session.settling import Settling
 from golem_nb.ui.faces import job_bar, job_html, job_text
@@ -72,7 +73,7 @@ class Batch(Handle[Item, list[Any]]):
         super().__init__(core, id, title)
         self.kind = work.kind
         self._what = work
-        self._payload = payload
+        self._payload = checked_payload(payload)
         self._max_workers = max_workers
         self.max_time = timeout
         self._timeout = timeout
@@ -136,8 +137,8 @@ class Batch(Handle[Item, list[Any]]):
         """One row an item: data, state, tries, provider, seconds, cost, exit code, output, error.
 
         A `pandas.DataFrame` of its own each time that something has changed. Seconds and cost (GLM; the price
-        of the provider's time with one busy thread) are those of all tries together; output and error are
-        kept up to 4 KiB, with escapes in place of controls: `items` have them as they came.
+        of the provider's time with one busy thread) are those of all tries together; data, output and error
+        are kept up to 4 KiB, with escapes in place of controls: `items` have them as they came.
         """
         from golem_nb.session.tables import batch_frame  # pandas is loaded by those who look at a table
 
@@ -170,8 +171,9 @@ class Batch(Handle[Item, list[Any]]):
         Raises
         ------
         SessionError
-            It is not over yet, or nothing is left to do.
+            It is not over yet, or nothing is left to do, or the session was stopped.
         """
+        self._core.check_open()
         if not self.ended:
             raise SessionError(f"{self._name} is still running: what fails is tried again by itself")
         again = [item for item in self._items if item.state != "done"]
@@ -191,7 +193,8 @@ class Batch(Handle[Item, list[Any]]):
         if not items:
             return None
         engine = await self._core.engine_for(self)
-        payload = await self._core.resolve(self._payload)
+        # kept: a coroutine can be awaited once, and the job be tried again
+        self._payload = payload = await self._core.resolve(self._payload)
         queue = ItemQueue(items, self._max_tries, self._item_ended, self._item_failed)
         settling = Settling(self._write, queue.finish)
         expiration = datetime.now(UTC) + max(self._timeout, MIN_EXPIRATION)

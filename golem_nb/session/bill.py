@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from golem_nb.ui.text import clean
+
 if TYPE_CHECKING:
     from golem_nb.session.core import Core
 
@@ -110,7 +112,7 @@ class Bill:
 
     def __str__(self) -> str:
         rows = [
-            f"  {line.provider[:32]:<32}  {line.agreements:>4} agreements  {line.seconds:>9.1f} s  "
+            f"  {clean(line.provider, 32):<32}  {line.agreements:>4} agreements  {line.seconds:>9.1f} s  "
             f"{line.accepted:>12.6f} GLM{'  (unpaid)' if line.unpaid else ''}"
             for line in self.lines
         ]

@@ -16,6 +16,7 @@ from golem_nb.log import get_logger
 from golem_nb.session.choice import hourly
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
 from golem_nb.session.handle import Handle, Progress
+from golem_nb.session.payloads import checked_payload
 from golem_nb.session.proxies import ClusterProxy
 from golem_nb.session.waiting import WaitLine
 from golem_nb.ui.faces import cluster_html, cluster_text
@@ -77,7 +78,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
     ) -> None:
         super().__init__(core, id, service_class.__name__)
         self._service_class = service_class
-        self._payload = payload
+        self._payload = None if payload is None else checked_payload(payload)
         self._params = None if instance_params is None else [dict(entry) for entry in instance_params]
         self._wanted = num_instances if num_instances is not None else len(self._params or [{}])
         self._expiration = expiration
@@ -478,7 +479,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
             self.end_early(JobCancelledError(f"{self._name} was stopped before it had begun"))
         await self._changed.until(lambda: self.ended)
 
-    async def _until_ended(self) -> None:
+    async def _wait(self) -> None:
         # who waits for a cluster waits for its instances to run: it ends only when somebody ends it
         await self._changed.until(lambda: self.ended or self._all_running)
 
@@ -499,15 +500,13 @@ class ClusterHandle(Handle[Any, list[Any]]):
             Longest time to wait, seconds; None: as long as it takes.
         """
         try:
-            self._core.portal.wait(
-                self._until_ended(), timeout, notice=self._notice, line=WaitLine(self._line)
-            )
+            self._core.portal.wait(self._wait(), timeout, notice=self._notice, line=WaitLine(self._line))
         except TimeoutError:
             return False
         return True
 
     async def _await(self) -> list[Any]:
-        await self._core.portal.call(self._until_ended(), notice=self._notice, line=WaitLine(self._line))
+        await self._core.portal.call(self._wait(), notice=self._notice, line=WaitLine(self._line))
         return self._outcome()
 
     def _outcome(self) -> list[Any]:

@@ -39,6 +39,7 @@ from golem_nb.session.errors import JobCancelledError, SessionClosedError
 from golem_nb.session.guard import BudgetJournal
 from golem_nb.session.limits import Limits
 from golem_nb.session.meter import Meter, Money
+from golem_nb.session.payloads import found_payload
 from golem_nb.session.portal import Portal
 from golem_nb.session.recovery import forget_gone
 from golem_nb.session.signal import Signal
@@ -344,10 +345,16 @@ class Core:
         return self.golem._running()
 
     async def resolve(self, payload: Payload | Awaitable[Payload]) -> Payload:
-        """Look up a payload on the session's network."""
+        """Look up a payload on the session's network.
+
+        Raises
+        ------
+        TypeError
+            What was awaited is none.
+        """
         if not inspect.isawaitable(payload):
             return payload
-        return await self.on_network(_awaited(payload))
+        return found_payload(await self.on_network(_awaited(payload)))
 
     async def on_network(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run something that looks up packages: in the network's own registry, if it has one."""

@@ -220,9 +220,7 @@ class Handle(ABC, Generic[E, R]):
         if self.ended:
             return True
         try:
-            self._core.portal.wait(
-                self._until_ended(), timeout, notice=self._notice, line=WaitLine(self._line)
-            )
+            self._core.portal.wait(self._wait(), timeout, notice=self._notice, line=WaitLine(self._line))
         except TimeoutError:
             return self.ended
         return True
@@ -251,13 +249,13 @@ class Handle(ABC, Generic[E, R]):
 
     async def _await(self) -> R:
         if not self.ended:
-            await self._core.portal.call(self._until_ended(), notice=self._notice, line=WaitLine(self._line))
+            await self._core.portal.call(self._wait(), notice=self._notice, line=WaitLine(self._line))
         return self._outcome()
 
     async def __aiter__(self) -> AsyncIterator[E]:
         number = 0
         while await self._core.portal.call(
-            self._until_finished(number), notice=self._notice, line=WaitLine(self._line)
+            self._iterate(number), notice=self._notice, line=WaitLine(self._line)
         ):
             for entry in self._finished[number:]:
                 yield entry
@@ -266,9 +264,7 @@ class Handle(ABC, Generic[E, R]):
 
     def __iter__(self) -> Iterator[E]:
         number = 0
-        while self._core.portal.wait(
-            self._until_finished(number), notice=self._notice, line=WaitLine(self._line)
-        ):
+        while self._core.portal.wait(self._iterate(number), notice=self._notice, line=WaitLine(self._line)):
             for entry in self._finished[number:]:
                 yield entry
                 number += 1
@@ -329,10 +325,10 @@ class Handle(ABC, Generic[E, R]):
         self._core.touched()
         self._changed.give()
 
-    async def _until_ended(self) -> None:
+    async def _wait(self) -> None:
         await self._changed.until(lambda: self.ended)
 
-    async def _until_finished(self, number: int) -> bool:
+    async def _iterate(self, number: int) -> bool:
         await self._changed.until(lambda: self.ended or len(self._finished) > number)
         return len(self._finished) > number
 

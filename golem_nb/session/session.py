@@ -153,6 +153,7 @@ class Session(SessionViews):
         settings = Settings.read(
             name, budget, network, subnet, strategy, providers, max_price, max_time, max_tries
         )
+        _wait_for_end(_living.get(name))
         with _lock:
             living = _living.get(name)
             begun = living is None
@@ -407,7 +408,7 @@ class Session(SessionViews):
         [3.141592653589793, 12.566370614359172, 28.274333882308138]
         """
         data = _items(items)
-        work = MapWork(function, trusted=trust_results, limit=max_result)
+        work = MapWork(function, trusted=trust_results, limit=count("max_result", max_result))
         work.check(data)
         if payload is None:
             if not self._core.settings.place.is_local:
@@ -539,15 +540,13 @@ class Session(SessionViews):
         """
         if not hasattr(service_class, "get_payload"):
             raise TypeError(f"the first argument must be a subclass of Service, not {service_class!r:.100}")
-        if num_instances is not None and num_instances < 1:
-            raise ValueError(f"num_instances must be at least 1, not {num_instances!r}")
         return self._start(
             ClusterHandle(
                 self._core,
                 self._core.new_id(),
                 service_class,
                 payload=payload,
-                num_instances=num_instances,
+                num_instances=None if num_instances is None else count("num_instances", num_instances),
                 instance_params=instance_params,
                 expiration=expiration,
                 network=network,
@@ -793,6 +792,24 @@ def _use_their_registry() -> None:
     """Let ``await vm.repo(...)`` in a cell find the images of the network of all living sessions."""
     registries = {session._core.registry for session in list(_living.values())}
     use_registry(registries.pop() if len(registries) == 1 else None)
+
+
+def _wait_for_end(session: Session | None) -> None:
+    """Wait for a session that is being stopped, as after a stop whose waiting was interrupted.
+
+    Raises
+    ------
+    SessionClosedError
+        It may not be waited for here.
+    """
+    if session is None or not session.stopped:
+        return
+    if not _may_wait():
+        raise SessionClosedError(
+            f"The session {session.name!r} is just being stopped: wait for that with `await "
+            f"Session.living({session.name!r}).aio.stop()`, or give the new one another `name`"
+        )
+    session.stop()
 
 
 def _may_wait() -> bool:

@@ -24,7 +24,7 @@ STATES = ["waiting", "running", "done", "failed", "cancelled"]
 def batch_frame(items: Sequence[Item]) -> pd.DataFrame:
     """Return one row an item; the same columns when there is none."""
     columns: dict[str, Any] = {
-        "item": pd.Series([_shown(item.data) for item in items], dtype="str"),
+        "item": pd.Series([_cut(_shown(item.data)) for item in items], dtype="str"),
         "state": pd.Categorical([item.state for item in items], categories=STATES),
         "tries": pd.array([len(item.tries) for item in items], dtype="int64"),
         "provider": pd.Categorical([_cut(item.provider) for item in items]),
@@ -51,7 +51,7 @@ def tasks_frame(tasks: Sequence[Task[Any, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "task": pd.Series([task.id for task in tasks], dtype="str"),
-            "item": pd.Series([_shown(task.data) for task in tasks], dtype="str"),
+            "item": pd.Series([_cut(_shown(task.data)) for task in tasks], dtype="str"),
             "state": pd.Categorical(
                 [task.status.name.lower() for task in tasks],
                 categories=["waiting", "running", "accepted", "rejected"],
@@ -75,7 +75,12 @@ def _said(item: Item) -> str | None:
 def _shown(value: Any) -> str | None:
     if value is None:
         return None
-    return value if isinstance(value, str) else repr(value)[:KEPT]
+    if isinstance(value, str):
+        return value
+    try:
+        return repr(value)
+    except Exception as error:  # of whatever class of the user's
+        return f"<{type(value).__name__} whose repr has failed: {type(error).__name__}>"
 
 
 def _cut(text: str | None) -> str | None:

@@ -13,6 +13,7 @@ from golem_nb.executor import Task
 from golem_nb.executor.task import TaskStatus
 from golem_nb.session.errors import SessionError
 from golem_nb.session.handle import Handle, Progress
+from golem_nb.session.payloads import checked_payload
 from golem_nb.ui.faces import job_bar, job_html, job_text
 from golem_nb.ui.sources import ErrorFact, JobFacts
 
@@ -54,7 +55,7 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
     ) -> None:
         super().__init__(core, id, getattr(worker, "__name__", repr(worker)))
         self._worker = worker
-        self._payload = payload
+        self._payload = checked_payload(payload)
         self._max_workers = max_workers
         self.max_time = timeout
         self._timeout = timeout
@@ -135,8 +136,9 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
         Raises
         ------
         SessionError
-            It is not over yet, or nothing is left to do.
+            It is not over yet, or nothing is left to do, or the session was stopped.
         """
+        self._core.check_open()
         if not self.ended:
             raise SessionError(f"{self._name} is still running: what fails is tried again by itself")
         self._todo = [task for task in self._tasks if task.status is not TaskStatus.ACCEPTED]
@@ -151,7 +153,8 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
     async def _work(self) -> BaseException | None:
         engine = await self._core.engine_for(self)
         del engine  # only whether it is there, and whether it may be used
-        payload = await self._core.resolve(self._payload)
+        # kept: a coroutine can be awaited once, and the job be tried again
+        self._payload = payload = await self._core.resolve(self._payload)
         job_id = self._core.engine_job_id(self._id)
         self.engine_jobs.append(job_id)
         data = self._wrapped() if self._source is not None else iter(self._todo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from golem_nb.arguments import count, duration
 from golem_nb.events import Event
 from golem_nb.frames import OfferTable
 from golem_nb.session.clusters import ClusterHandle
@@ -14,6 +15,7 @@ from golem_nb.session.jobs import Jobs
 from golem_nb.session.keywords import named
 from golem_nb.session.mapping import bounded_loads
 from golem_nb.session.market import MarketWatch, fill, scan, score
+from golem_nb.session.payloads import checked_payload
 from golem_nb.session.recovery import recover
 from golem_nb.session.remote import codec
 from golem_nb.strategy import SCORE_NEUTRAL
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from golem_nb.ui.dashboard import Dashboard
     from golem_nb.ui.market import MarketExplorer
 
-__all__ = ["SessionViews"]
+__all__ = ["SessionViews", "best_first"]
 
 T = TypeVar("T")
 
@@ -66,8 +68,7 @@ class SessionViews:
         --------
         >>> session.offers()[["provider", "threads", "memory", "price_hour"]]
         """
-        frame: pd.DataFrame = self._wait(self._offers(payload, seconds)).frame()
-        return frame.sort_values("score", ascending=False, ignore_index=True)
+        return best_first(self._wait(self._offers(payload, seconds)))
 
     @named
     def market(self, payload: Payload | Awaitable[Payload] | None = None) -> MarketExplorer:
@@ -83,7 +84,8 @@ class SessionViews:
         MarketExplorer
             A panel; what is chosen in it is its `selection`, and a strategy of that its `strategy()`.
         """
-        watch = MarketWatch(self._core, payload, self._core.touched)
+        known = None if payload is None else checked_payload(payload)
+        watch = MarketWatch(self._core, known, self._core.touched)
         return self._core.desk.market(watch)
 
     @named
@@ -261,21 +263,24 @@ class SessionViews:
 
     async def _offers(self, payload: Payload | Awaitable[Payload] | None, seconds: float) -> OfferTable:
         core = self._core
+        known = None if payload is None else checked_payload(payload)
+        longest = duration("seconds", seconds).total_seconds()
         await core.ready()
-        known = None if payload is None else await core.resolve(payload)
+        found = None if known is None else await core.resolve(known)
         table = OfferTable(core.known)
-        await fill(core, table, await scan(core, known, seconds))
+        await fill(core, table, await scan(core, found, longest))
         return table
 
     async def _estimate(
         self, payload: Payload | Awaitable[Payload], tasks: int, seconds: float, max_workers: int
     ) -> Estimate:
-        if tasks < 1 or seconds <= 0 or max_workers < 1:
-            raise ValueError("tasks, seconds and max_workers must be positive")
         core = self._core
+        known = checked_payload(payload)
+        tasks, max_workers = count("tasks", tasks), count("max_workers", max_workers)
+        each = duration("seconds", seconds).total_seconds()
         await core.ready()
         found = []
-        for offer in await scan(core, await core.resolve(payload), seconds=5.0):
+        for offer in await scan(core, await core.resolve(known), seconds=5.0):
             points = await score(core, offer)
             if points is not None and points >= SCORE_NEUTRAL:
                 found.append((points, offer.props))
@@ -285,9 +290,14 @@ class SessionViews:
                 "the session allows: session.offers() shows what there is"
             )
         found.sort(key=lambda entry: -entry[0])
-        return estimate([props for _, props in found], tasks, seconds, max_workers)
+        return estimate([props for _, props in found], tasks, each, max_workers)
 
     async def _recover(self, how: str) -> RecoveryReport:
+        if how not in ("end", "settle"):
+            raise ValueError(
+                f"how must be 'end' or 'settle', not {how!r:.100}; what still runs is taken over by "
+                "Session.adopt(ServiceClass)"
+            )
         await self._core.ready()
         return await recover(self._core, how)
 
@@ -301,6 +311,11 @@ class SessionViews:
 
     async def _call(self, coroutine: Coroutine[Any, Any, T], *, keep: bool = False) -> T:
         return await self._core.portal.call(coroutine, keep=keep, notice=lambda: "Interrupted.")
+
+
+def best_first(table: OfferTable) -> pd.DataFrame:
+    """Return the offers with the best score first."""
+    return table.frame().sort_values("score", ascending=False, ignore_index=True)
 
 
 def _value(item: FinishedItem) -> Any:

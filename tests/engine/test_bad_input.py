@@ -339,6 +339,12 @@ def a_function(context: WorkContext, tasks: Tasks) -> None:
     pass
 
 
+async def test_a_worker_that_cannot_be_called(tame: Batch) -> None:
+    outcome = await tame(["x"], worker=17)
+    assert isinstance(outcome.error, WorkerFunctionError)
+    assert not outcome.of("AgreementCreated")
+
+
 @pytest.mark.parametrize("worker", [a_coroutine, a_generator, a_function])
 async def test_a_worker_that_is_not_an_async_generator(tame: Batch, worker: Any) -> None:
     outcome = await tame(["x"], worker=worker)

@@ -15,6 +15,7 @@ from golem_nb.ledger import Ledger
 from golem_nb.payload import PackageException
 from golem_nb.payload import vm as vm_module
 from golem_nb.session.errors import ItemError, ItemsFailedError, JobCancelledError, SessionError
+from golem_nb.session.template import TemplateError
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork
@@ -235,6 +236,12 @@ def test_several_jobs_at_once(session: Session, alpine: Any) -> None:
         session.jobs["nothing"]
 
 
+async def worker(context: Any, tasks: Any) -> Any:
+    async for task in tasks:
+        yield context.new_script()
+        task.accept_result(None)
+
+
 def test_mistakes_are_found_before_anything_is_spent(session: Session, alpine: Any) -> None:
     before = list(session.jobs)
     with pytest.raises(TypeError, match="did you mean 'max_workers'"):
@@ -247,7 +254,44 @@ def test_mistakes_are_found_before_anything_is_spent(session: Session, alpine: A
         session.run("echo {}", ["a"], payload=alpine, timeout=0)
     with pytest.raises(FileNotFoundError):
         session.run("echo {}", [Path("/no/such/file")], payload=alpine)
+    with pytest.raises(TemplateError, match="nothing to go there"):
+        session.run("echo {}", payload=alpine)
+    with pytest.raises(TypeError, match=r"max_result must be a whole number"):
+        session.map(len, ["a"], max_result="1")  # type: ignore[arg-type]
+    for nothing in ("golem/alpine:latest", None, vm_module.repo):
+        for begin in (
+            lambda payload: session.run("true", payload=payload),
+            lambda payload: session.execute_tasks(worker, [1], payload),
+            lambda payload: session.estimate(payload, tasks=1, seconds=1),
+        ):
+            with pytest.raises(TypeError, match=r"payload must be a payload, such as vm\.repo"):
+                begin(nothing)
     assert list(session.jobs) == before
+
+
+def test_a_payload_that_can_be_awaited_once_does_for_several_tries(session: Session, alpine: Any) -> None:
+    async def payload() -> Any:
+        return await alpine
+
+    job = session.run("exit 1", payload=payload(), max_tries=1)
+    for _ in range(2):
+        with pytest.raises(ItemsFailedError):
+            job.result(60)
+        job.retry_failed()
+    job.wait(60)
+
+
+def test_the_frame_has_a_row_for_any_data(session: Session, alpine: Any) -> None:
+    class Unspeakable:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    job = session.run("true", [Unspeakable(), "x" * 10_000, "a\x1b[2J"], payload=alpine)
+    job.result(60)
+    first, second, third = job.frame["item"]
+    assert first == "<Unspeakable whose repr has failed: RuntimeError>"
+    assert len(second) == 4096
+    assert third == "a\\x1b[2J"
 
 
 def test_hostile_output_is_text(session: Session, alpine: Any, network: LocalNetwork) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 from golem_nb import Session
 from golem_nb.engine.errors import InsufficientFundsError
 from golem_nb.rest import Configuration, Market, Payment
+from golem_nb.session.bill import Bill, BillLine
 from golem_nb.session.errors import (
     DeadlockError,
     SessionChangedError,
@@ -78,9 +80,22 @@ def test_stopping_pays_releases_and_bills(network: LocalNetwork, data_dir: Path,
     # what was there to be seen still is
     assert len(session.costs) > 0
     assert float(session.costs["accepted"].sum()) == pytest.approx(float(bill.accepted))
-    for use in (lambda: session.run("true", payload=alpine), lambda: session.offers()):
+    for use in (
+        lambda: session.run("true", payload=alpine),
+        lambda: session.offers(),
+        lambda: running.retry_failed(),
+    ):
         with pytest.raises(SessionClosedError, match="make a new one"):
             use()
+    assert running.state == "cancelled"
+    assert [item.state for item in running.items] == ["cancelled"]
+
+
+def test_a_bill_does_nothing_to_a_terminal() -> None:
+    line = BillLine("am\x1b[2Jber\x0b", "0x1", 1, 2.0, Decimal(1), 0)
+    text = str(Bill("s", Decimal(2), Decimal(1), (line,), 1, 1))
+    assert "amber" in text
+    assert not {"\x1b", "\x0b"} & set(text)
 
 
 def test_who_stops_waiting_for_the_end_may_wait_again(
@@ -95,8 +110,12 @@ def test_who_stops_waiting_for_the_end_may_wait_again(
     with pytest.raises(TimeoutError):  # as an interrupt does
         session._core.portal.wait(session._close(True), 0.05, keep=True)
     assert session.facts().state == "stopping"
-    bill = session.stop()
+    # a cell that begins a session, run again, gets a new one when the end is there
+    new = Session(budget=2, network=network, name="stopped twice")
+    assert new is not session
+    new.stop()
     assert session.facts().state == "stopped"
+    bill = session.stop()
     assert "unpaid" not in repr(bill)
     assert bill.accepted == session.money.accepted > 0
     assert session.money.reserved == 0
@@ -175,7 +194,8 @@ def test_the_market_can_be_looked_at(session: Session, alpine: Any) -> None:
     assert offers["score"].is_monotonic_decreasing
     assert {"provider", "threads", "memory", "price_hour", "runtime", "seen"} <= set(offers.columns)
     assert len(session.offers(alpine)) == 3
-    assert asyncio.run(session.aio.offers(seconds=3)).shape[0] == 3
+    awaited = asyncio.run(session.aio.offers(seconds=3))
+    assert list(awaited["provider_id"]) == list(offers["provider_id"])
 
 
 def test_an_estimate_needs_offers(session: Session) -> None:
@@ -184,8 +204,18 @@ def test_an_estimate_needs_offers(session: Session) -> None:
     huge = vm.repo(image_tag="golem/alpine:latest", min_mem_gib=4000)
     with pytest.raises(SessionError, match="No provider"):
         session.estimate(huge, tasks=1, seconds=1)
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="tasks must be at least 1"):
         session.estimate(huge, tasks=0, seconds=1)
+    for face in (session.estimate, lambda *what, **how: asyncio.run(session.aio.estimate(*what, **how))):
+        for seconds in (0, -1, math.nan, math.inf):
+            with pytest.raises(ValueError, match="seconds must be"):
+                face(huge, tasks=1, seconds=seconds)
+        with pytest.raises(TypeError, match="tasks must be a whole number"):
+            face(huge, tasks=1.5, seconds=1)
+    with pytest.raises(ValueError, match="seconds must be positive"):
+        session.offers(seconds=-1)
+    with pytest.raises(ValueError, match=r"how must be 'end' or 'settle'.*Session\.adopt"):
+        session.recover("adopt")  # type: ignore[arg-type]
 
 
 def test_providers_and_prices_can_be_restricted(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
