@@ -48,13 +48,29 @@ class Worker:
         The job that the activity is for.
     held
         The agreement under which it is created; given back when the worker has ended.
+    activity
+        One that is there already; by default `begin` creates it.
+
+    Attributes
+    ----------
+    held
+        The agreement.
+    activity
+        What it holds, and …
+    context
+        … what scripts for it are made with: from the beginning, or from `begin` on.
     """
 
-    def __init__(self, job: Job, held: HeldAgreement) -> None:
+    activity: Activity
+    context: WorkContext
+
+    def __init__(self, job: Job, held: HeldAgreement, activity: Activity | None = None) -> None:
         self._job = job
         self._engine = job.engine
-        self._held = held
-        self.activity: Activity
+        self.held = held
+        self._taken_up = activity is not None
+        if activity is not None:
+            self._take(activity)
         #: Whether another worker may follow on the agreement when this one has ended well.
         self.reuse = True
 
@@ -68,24 +84,24 @@ class Worker:
         Exception
             What the scripts have failed with; the agreement is given up.
         """
-        context, runner = await self.begin()
+        runner = await self.begin()
         failed = True
         try:
-            await runner.run(scripts(context))
+            await runner.run(scripts(self.context))
             failed = False
         finally:
             self.finish(sys.exc_info()[1] if failed else None)
             if failed:
                 self._job.clean_up(self._give_up(self.activity))
-            elif self.reuse and self._held.reusable:
+            elif self.reuse and self.held.reusable:
                 # the next worker need not wait for the end of this activity
-                self._job.agreements.put_back(self._held)
+                self._job.agreements.put_back(self.held)
                 self._job.clean_up(self._destroy(self.activity))
             else:
                 self.end(SUCCESS)
 
-    async def begin(self, activity: Activity | None = None) -> tuple[WorkContext, ScriptRunner]:
-        """Create the activity, or take up one that is there, and return what scripts are run with.
+    async def begin(self) -> ScriptRunner:
+        """Create the activity, unless it is there already, and return what scripts are run with.
 
         `finish` must follow, and then `end` unless the activity is to go on.
 
@@ -94,11 +110,10 @@ class Worker:
         ApiError
             The provider could not create the activity; the agreement is given up.
         """
-        self._job.emit(WorkerStarted, agreement=self._held.agreement)
-        self.activity = await self._create() if activity is None else activity
-        context = WorkContext(self.activity, self._held.agreement, self._engine.storage, self.emit)
-        runner = ScriptRunner(self.activity, self._held, self.emit, stream_output=self._engine.stream_output)
-        return context, runner
+        self._job.emit(WorkerStarted, agreement=self.held.agreement)
+        if not self._taken_up:
+            self._take(await self._create())
+        return ScriptRunner(self.activity, self.held, self.emit, stream_output=self._engine.stream_output)
 
     def finish(self, error: BaseException | None) -> None:
         """Note that no script will follow."""
@@ -113,9 +128,9 @@ class Worker:
         """Emit an event of this activity; `fields` are what it has beyond the activity's."""
         event: Event
         if issubclass(event_class, ActivityEvent):
-            event = event_class(self._job, self._held.agreement, self.activity, **fields)
+            event = event_class(self._job, self.held.agreement, self.activity, **fields)
         elif issubclass(event_class, AgreementEvent):
-            event = event_class(self._job, self._held.agreement, **fields)
+            event = event_class(self._job, self.held.agreement, **fields)
         elif issubclass(event_class, JobEvent):
             event = event_class(self._job, **fields)
         else:
@@ -123,8 +138,12 @@ class Worker:
         self._engine.emit(event)
         return event
 
+    def _take(self, activity: Activity) -> None:
+        self.activity = activity
+        self.context = WorkContext(activity, self.held.agreement, self._engine.storage, self.emit)
+
     async def _create(self) -> Activity:
-        job, held = self._job, self._held
+        job, held = self._job, self.held
         creation = asyncio.create_task(self._ask_for_activity(), name="create activity")
         try:
             activity = await asyncio.shield(creation)
@@ -140,7 +159,7 @@ class Worker:
         return activity
 
     async def _ask_for_activity(self) -> Activity:
-        agreement_id = self._held.agreement.id
+        agreement_id = self.held.agreement.id
         async with step(self._engine.journal, "create_activity", agreement_id=agreement_id) as outcome:
             activity = await self._engine.activities.new_activity(agreement_id, timeout=CREATE_TIMEOUT)
             outcome["activity_id"] = activity.id
@@ -151,17 +170,17 @@ class Worker:
         try:
             activity = await creation
         except Exception:
-            await self._job.agreements.give_up(self._held)
+            await self._job.agreements.give_up(self.held)
         else:
             await self._give_up(activity)
 
     async def _give_up(self, activity: Activity) -> None:
         await self._destroy(activity)
-        await self._job.agreements.give_up(self._held)
+        await self._job.agreements.give_up(self.held)
 
     async def _end(self, reason: Mapping[str, Any]) -> None:
         await self._destroy(self.activity)
-        await self._job.agreements.terminate(self._held, reason)
+        await self._job.agreements.terminate(self.held, reason)
 
     async def _destroy(self, activity: Activity) -> None:
         reachable = True
@@ -170,7 +189,5 @@ class Worker:
                 await activity.destroy(timeout=DESTROY_TIMEOUT)
         except ApiError as error:
             reachable = False
-            logger.warning(
-                "Activity %s on %s could not be ended: %s", activity.id, self._held.provider, error
-            )
-        self._engine.payments.activity_ended(self._held.agreement.id, activity, reachable=reachable)
+            logger.warning("Activity %s on %s could not be ended: %s", activity.id, self.held.provider, error)
+        self._engine.payments.activity_ended(self.held.agreement.id, activity, reachable=reachable)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from golem_nb.arguments import number
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
 from golem_nb.engine.job import Job
+from golem_nb.engine.worker import Worker
 from golem_nb.log import get_logger
 from golem_nb.network import NetworkError
 from golem_nb.rest.errors import ApiError
@@ -257,13 +258,12 @@ class Cluster(Generic[ServiceType]):
             )
             self._engine.join_session(handle["session_id"], datetime.fromisoformat(handle["since"]))
             # it is running from the beginning, so it has what whoever sees that may ask for
-            service._activity = activity
+            worker = Worker(self._job, held, activity)
+            service._take(worker)
             if self._network is not None and handle["ip"] is not None:
                 service._node = self._network.node(handle["ip"])
             self._instances.append(service)
-            self._runner.add_instance(
-                service, self._network, handle["ip"], pinned=True, resumed=(held, activity)
-            )
+            self._runner.add_instance(service, self._network, handle["ip"], pinned=True, resumed=worker)
         for allocation_id in {handle["allocation_id"] for handle in handles}:
             if allocation_id is not None and allocation_id != self._engine.budget.allocation.id:
                 await self._engine.budget.replace(AllocationId(allocation_id))

@@ -91,27 +91,26 @@ class ServiceInstance:
             self._order = order
             self._ordered.set()
 
-    async def live(self, resumed: tuple[HeldAgreement, Activity] | None = None) -> None:
+    async def live(self, resumed: Worker | None = None) -> None:
         """Run the service until it has ended for good.
 
         Parameters
         ----------
         resumed
-            Agreement and activity to go on with.
+            Holds the activity to go on with.
         """
         pause = 0.0
         try:
             while True:
-                if resumed is not None:
-                    held, activity = resumed
-                else:
+                worker = resumed
+                if worker is None:
                     found = await self._acquire()
                     if found is None:
                         self._change(self._machine.terminate)
                         return
-                    held, activity = found, None
+                    worker = Worker(self._job, found)
                 resumed = None
-                if not await self._live_on(held, activity):
+                if not await self._live_on(worker):
                     return
                 if self.service._was_running:
                     pause = 0.0
@@ -137,22 +136,21 @@ class ServiceInstance:
             return None
         return held
 
-    async def _live_on(self, held: HeldAgreement, activity: Activity | None) -> bool:
-        """Run the service under an agreement; return whether it is to be restarted under another one."""
-        service = self.service
+    async def _live_on(self, worker: Worker) -> bool:
+        """Run the service on an activity; return whether it is to be restarted on another one."""
+        service, held = self.service, worker.held
         self.held = held
         self._worker = None
-        worker = Worker(self._job, held)
         service._exc_info = (None, None, None)
         service._was_running = False
         service._starts += 1
-        beginning = asyncio.ensure_future(worker.begin(activity))
+        beginning = asyncio.ensure_future(worker.begin())
         await self._until_ordered(beginning)
         if beginning.cancelled():
             self._change(self._machine.terminate)
             return False
         try:
-            service._ctx, runner = beginning.result()
+            runner = beginning.result()
         except ApiError as error:
             # the worker has given up the agreement
             logger.warning("No activity for %r on %s: %s", service, held.provider, error)
@@ -161,7 +159,7 @@ class ServiceInstance:
                 return True
             self._change(self._machine.terminate)
             return False
-        service._activity = worker.activity
+        service._take(worker)
         self._worker = worker
         self._alarm = asyncio.get_running_loop().create_future()
         watching = asyncio.create_task(self._watch(held, worker.activity), name=f"watch {service.id}")

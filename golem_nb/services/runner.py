@@ -10,10 +10,9 @@ from golem_nb.log import get_logger
 from golem_nb.services.instance import ServiceInstance
 
 if TYPE_CHECKING:
-    from golem_nb.engine.agreements import HeldAgreement
     from golem_nb.engine.job import Job
+    from golem_nb.engine.worker import Worker
     from golem_nb.network import Network
-    from golem_nb.rest.activity import Activity
     from golem_nb.services.instance import Order
     from golem_nb.services.service import Service
 
@@ -36,7 +35,7 @@ class ServiceRunner:
         #: By identity: ids are what their authors choose. Each keeps its service.
         self._instances: dict[int, ServiceInstance] = {}
         self._tasks: dict[asyncio.Task[None], ServiceInstance] = {}
-        self._early: list[tuple[ServiceInstance, tuple[HeldAgreement, Activity] | None]] = []
+        self._early: list[tuple[ServiceInstance, Worker | None]] = []
         self._group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
 
@@ -52,7 +51,7 @@ class ServiceRunner:
         network_address: str | None = None,
         *,
         pinned: bool = False,
-        resumed: tuple[HeldAgreement, Activity] | None = None,
+        resumed: Worker | None = None,
     ) -> None:
         """Start an instance.
 
@@ -67,7 +66,7 @@ class ServiceRunner:
         pinned
             Whether the address was asked for.
         resumed
-            Agreement and activity to go on with; a new agreement is waited for by default.
+            Holds the activity to go on with; a new agreement is waited for by default.
         """
         self.check_open()
         instance = ServiceInstance(self._job, service, network, network_address, pinned)
@@ -145,13 +144,13 @@ class ServiceRunner:
         self,
         group: asyncio.TaskGroup,
         instance: ServiceInstance,
-        resumed: tuple[HeldAgreement, Activity] | None,
+        resumed: Worker | None,
     ) -> None:
         task = group.create_task(self._live(instance, resumed), name=f"service {instance.service.id}")
         self._tasks[task] = instance
         task.add_done_callback(self._tasks.pop)
 
-    async def _live(self, instance: ServiceInstance, resumed: tuple[HeldAgreement, Activity] | None) -> None:
+    async def _live(self, instance: ServiceInstance, resumed: Worker | None) -> None:
         try:
             await instance.live(resumed)
         except Exception:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from statemachine import State
 
     from golem_nb.ctx import WorkContext
+    from golem_nb.engine.worker import Worker
     from golem_nb.events import CommandEvent
     from golem_nb.network import Network, NetworkSerialization, Node
     from golem_nb.payload import Payload
@@ -351,6 +352,10 @@ class Service:
         """Become the instance that was suspended, before anything is run."""
         self._id = handle["id"]
         self._state = ServiceState(start_value=handle["state"])
+
+    def _take(self, worker: Worker) -> None:
+        """Have the activity of a worker, and what scripts for it are made with."""
+        self._activity, self._ctx = worker.activity, worker.context
 
     @property
     def _context(self) -> bool:

@@ -166,8 +166,13 @@ async def test_what_the_same_golem_has_taken_up_is_left_by_nobody(
     await running(cluster)
     cluster.suspend()
     await all_in(cluster, ServiceState.suspended)
-    handle = cluster.instances[0].serialize()
+    (kept,) = cluster.instances
+    handle = kept.serialize()
     again = await golem.resume_service(Writer, [handle])
+    (taken_up,) = again.instances
+    # it is running, and has what a running one has
+    assert taken_up.state == ServiceState.running
+    assert (taken_up._ctx.id, taken_up.provider_name) == (kept._ctx.id, kept.provider_name)
     await until(lambda: again.instances[0].written)
     again.stop()
     await terminated(again)
