@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -49,7 +50,15 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
         return len(self._records)
 
     def count(
-        self, provider: str, *, finished: int = 0, failed: int = 0, refused: int = 0, seconds: float = 0.0
+        self,
+        provider: str,
+        *,
+        name: str | None = None,
+        finished: int = 0,
+        failed: int = 0,
+        refused: int = 0,
+        seconds: float = 0.0,
+        hourly: Decimal | None = None,
     ) -> None:
         """Add what a provider has just done.
 
@@ -57,10 +66,14 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
         ----------
         provider
             Node id of the provider.
+        name
+            What it calls itself; None if that is not known.
         finished, failed, refused
             How many tasks it has finished, how many it has failed, how many agreements it has refused.
         seconds
             How long the finished ones took together.
+        hourly
+            The price of its last agreement, GLM an hour; None if that is not known.
         """
         at = datetime.now(UTC)
         with self._lock:
@@ -69,10 +82,12 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
             )
             self._records[provider] = attrs.evolve(
                 record,
+                name=record.name if name is None else name,
                 finished=record.finished + finished,
                 failed=record.failed + failed,
                 refused=record.refused + refused,
                 seconds=record.seconds + seconds,
+                hourly=record.hourly if hourly is None else hourly,
                 last=at,
                 last_failure=at if failed or refused else record.last_failure,
             )

@@ -78,9 +78,13 @@ async def test_records_outlive_the_session(ledger: Ledger, begin: Callable[..., 
     book.take(ev.WorkerFinished(job, bad, activity, exc_info=(type(error), error, None)))
     refusal = AgreementRejectedError("Waiting", "busy")
     book.take(ev.AgreementRejected(job, bad, exc_info=(type(refusal), refusal, None)))
-    # in this process at once
+    # in this process at once, and all of it
     assert ledger.providers()[GOOD].finished == 4
+    assert ledger.providers()[GOOD].seconds_per_task == 3.0
     assert ledger.providers()[BAD].failed == ledger.providers()[BAD].refused == 1
+    running = history(ledger).providers
+    assert list(running["provider"]) == ["good\\x1b[2J", "bad"]
+    assert list(running["price_full_hour"]) == [1.8, 1.8]
     await book.close()
     with Ledger() as another:
         records = another.providers()
