@@ -35,30 +35,33 @@ class _Queue:
         self.classes = classes
         self.events: deque[Event] = deque()
         # a future instead of an asyncio.Event, which asks the system for its loop with every wait
-        self._waiter: asyncio.Future[None] | None = None
+        self.waiter: asyncio.Future[None] | None = None
         self.closing = False
         self.task: asyncio.Task[None] | None = None
         self.warned = False
 
     def wake(self) -> None:
         """Have `run` look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     async def run(self) -> None:
         loop, clock = asyncio.get_running_loop(), time.perf_counter
+        events, consumer = self.events, self.consumer
         while True:
-            slice_began = previous = clock()
-            while self.events:
-                event = self.events.popleft()
+            previous = clock()
+            slice_end = previous + SLICE
+            while events:
+                event = events.popleft()
                 # most consumers are plain functions: a coroutine for each call would cost more than they do
                 try:
-                    outcome = self.consumer(event)
+                    outcome = consumer(event)
                 except USER_ERRORS:  # nothing is awaited here, so that no cancellation is ours
                     self._failed(event)
                     outcome = None
                 now = clock()
-                if now - previous > BLOCKING_LIMIT:
+                if now > slice_end and now - previous > BLOCKING_LIMIT:
                     self._blocked(event, now - previous)
                 previous = now
                 if outcome is not None and inspect.isawaitable(outcome):
@@ -69,13 +72,14 @@ class _Queue:
                             raise
                         self._failed(event)
                     previous = clock()
-                if now - slice_began > SLICE:
+                if previous > slice_end:
                     await asyncio.sleep(0)
-                    slice_began = previous = clock()
+                    previous = clock()
+                    slice_end = previous + SLICE
             if self.closing:
                 return
-            self._waiter = loop.create_future()
-            await self._waiter
+            self.waiter = loop.create_future()
+            await self.waiter
 
     def _blocked(self, event: Event, seconds: float) -> None:
         if not self.warned:
@@ -125,7 +129,8 @@ class EventDispatcher:
             self._wanting[type(event)] = wanting
         for queue in wanting:
             queue.events.append(event)
-            queue.wake()
+            if queue.waiter is not None:
+                queue.wake()
 
     async def stop(self) -> None:
         """Deliver what is queued, then end the consumers' tasks.

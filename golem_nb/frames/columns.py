@@ -40,11 +40,7 @@ TEXT_BUDGET: Final = 32 * 2**20
 
 
 class Column:
-    """Values of one kind, one a row."""
-
-    def append_missing(self) -> None:
-        """Add a row without a value."""
-        raise NotImplementedError
+    """Values of one kind, one a row; a row without a value takes no room unless the kind says so."""
 
     def snapshot(self) -> Any:
         """Return the values as they are now, for `build`; quick, since nothing is appended meanwhile."""
@@ -56,17 +52,13 @@ class Column:
 
 
 class Buffered(Column):
-    """A column in one buffer of machine numbers."""
+    """A column in one buffer of machine numbers, in which a row without a value has one that says so."""
 
     _type = "d"
-    _missing: Any = _NAN
+    missing: Any = _NAN
 
     def __init__(self) -> None:
         self.values: array[Any] = array(self._type)
-
-    def append_missing(self) -> None:
-        """Add a row without a value."""
-        self.values.append(self._missing)
 
     def snapshot(self) -> bytes:
         """Return the values as they are now."""
@@ -99,7 +91,7 @@ class Wholes(Buffered):
     """Whole numbers that are not negative; ``Int64``."""
 
     _type = "q"
-    _missing = -1
+    missing = -1
 
     def build(self, snapshot: bytes, _rows: int, /) -> Any:
         """Return whole numbers, or `pandas.NA`."""
@@ -110,7 +102,7 @@ class Flags(Buffered):
     """True, false or neither; ``boolean``."""
 
     _type = "b"
-    _missing = -1
+    missing = -1
 
     def build(self, snapshot: bytes, _rows: int, /) -> Any:
         """Return truth values, or `pandas.NA`."""
@@ -145,7 +137,7 @@ class Labels(Buffered):
     """
 
     _type = "i"
-    _missing = -1
+    missing = -1
 
     def __init__(self, names: Names) -> None:
         super().__init__()
@@ -169,9 +161,6 @@ class Sparse(Column):
         self._kind = kind
         self._values: dict[int, float] = {}
         self._dropped = 0
-
-    def append_missing(self) -> None:
-        """Do nothing: a row without a value takes no room."""
 
     def set(self, row: int, value: float) -> None:
         """Give a row a value."""
@@ -226,9 +215,6 @@ class Texts(Column):
         self._order: deque[int] = deque()
         self._size = 0
         self._dropped = 0
-
-    def append_missing(self) -> None:
-        """Do nothing: a row without a text takes no room."""
 
     def get(self, row: int) -> str | None:
         """Return the text of a row."""

@@ -17,6 +17,7 @@ from golem_nb.frames.columns import (
     moments,
     wholes,
 )
+from golem_nb.frames.people import PARTIES, parties
 from golem_nb.frames.table import frame_of
 
 if TYPE_CHECKING:
@@ -45,8 +46,12 @@ _FIELDS: Final = (
     ("task", "q"),
     ("success", "b"),
 )
-_RECORD: Final = struct.Struct("=" + "".join(kind for _, kind in _FIELDS))
+#: The same, with what is packed already in one piece.
+_RECORD: Final = struct.Struct(f"=dh{PARTIES.size}sqhqb")
 _pack: Final = _RECORD.pack
+
+#: Those of an event that is about nobody.
+_NOBODY: Final = parties()
 
 
 @attrs.frozen
@@ -97,17 +102,28 @@ class EventLog:
         self,
         kind: int,
         time: float,
-        job: int = -1,
-        provider: int = -1,
-        agreement: int = -1,
-        activity: int = -1,
+        about: bytes = _NOBODY,
         script: int = -1,
         command: int = -1,
         task: int = -1,
         success: int = -1,
     ) -> int:
-        """Add a row; return its number, for what is long or seldom there."""
-        self._records += _pack(time, kind, job, provider, agreement, activity, script, command, task, success)
+        """Add a row; return its number, for what is long or seldom there.
+
+        Parameters
+        ----------
+        kind
+            Number of its class.
+        time
+            Seconds since 1970.
+        about
+            From `parties`.
+        script, command, task
+            Their numbers.
+        success
+            1 or 0; like all numbers -1 where there is none.
+        """
+        self._records += _pack(time, kind, about, script, command, task, success)
         row = self._length
         self._length = row + 1
         if row >= KEPT + KEPT // 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,21 @@ from golem_nb.frames.text import clean
 if TYPE_CHECKING:
     from golem_nb.rest.market import Agreement
 
-__all__ = ["Deal", "Register", "Work"]
+__all__ = ["PARTIES", "Deal", "Register", "Work", "parties"]
+
+#: Job, provider, agreement and activity, by number, as the log of events has them: packed once for all events
+#: of an activity.
+PARTIES: Final = struct.Struct("=4i")
 
 NAME_LIMIT: Final = 100
 
 #: Seconds in an hour.
 HOUR: Final = 3600
+
+
+def parties(job: int = -1, provider: int = -1, agreement: int = -1, activity: int = -1) -> bytes:
+    """Pack the numbers of those whom an event is about."""
+    return PARTIES.pack(job, provider, agreement, activity)
 
 
 @attrs.define(eq=False)
@@ -32,6 +42,8 @@ class Work:
         Its row among the activities.
     codes
         Its job, provider, agreement and itself, by number.
+    parties
+        The same, packed.
     usage
         Counters as last reported, in the order of the offer.
     due, accepted
@@ -53,6 +65,10 @@ class Work:
     settled: Decimal = Decimal(0)
     tasks: list[int] = attrs.field(factory=list)
     given_back: list[int] = attrs.field(factory=list)
+    parties: bytes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.parties = parties(*self.codes)
 
     def expected(self, now: float) -> Decimal:
         """What its price makes of the reported usage, or of its time where nothing was reported."""
@@ -92,6 +108,8 @@ class Deal:
         Its row among the agreements.
     codes
         Its job, provider and itself, by number.
+    parties
+        The same, packed.
     """
 
     row: int
@@ -101,6 +119,10 @@ class Deal:
     invoiced: Decimal | None = None
     paid: Decimal | None = None
     settled: Decimal = Decimal(0)
+    parties: bytes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.parties = parties(*self.codes)
 
     @property
     def accepted(self) -> Decimal:

@@ -15,7 +15,7 @@ from golem_nb.engine.charges import LinearPrice
 from golem_nb.frames.deals import ActivityTable, AgreementTable, costs_frame, costs_rows
 from golem_nb.frames.log import MESSAGE_LIMIT, EventLog
 from golem_nb.frames.offers import OfferTable
-from golem_nb.frames.people import Deal, Register, Work
+from golem_nb.frames.people import Deal, Register, Work, parties
 from golem_nb.frames.services import ServiceTable
 from golem_nb.frames.tasks import TaskTable
 from golem_nb.frames.text import OUTPUT_LIMIT, clean
@@ -80,6 +80,10 @@ class Recorder:
         self._lock = threading.Lock()
         self._register = Register()
         self._log = EventLog(self._register)
+        # found here by each event
+        self._add = self._log.add
+        self._works = self._register.works
+        self._commands: dict[type[Any], int] = {}
         self._tasks = TaskTable(self._register)
         self._services = ServiceTable(self._register)
         self._agreements = AgreementTable(self._register)
@@ -87,7 +91,7 @@ class Recorder:
         self._offers = OfferTable(known)
         self._payments: set[str] = set()
         self._money = 0
-        self._kinds: dict[type[Any], tuple[Callable[[Recorder, Any, int, float], None], int]] = {}
+        self._kinds: dict[type[Any], tuple[Callable[[Recorder, Any, int, float], object], int]] = {}
         self._frames: dict[str, tuple[Any, pd.DataFrame]] = {}
 
     @property
@@ -302,7 +306,7 @@ class Recorder:
 
     # -- events -------------------------------------------------------------------------------------------
 
-    def _learn(self, kind: type[Any]) -> tuple[Callable[[Recorder, Any, int, float], None], int]:
+    def _learn(self, kind: type[Any]) -> tuple[Callable[[Recorder, Any, int, float], object], int]:
         """Choose what is done with a class of events: what is done with the closest of its bases."""
         handler = next(_HANDLERS[base] for base in kind.__mro__ if base in _HANDLERS)
         with self._lock:
@@ -330,10 +334,10 @@ class Recorder:
         return work
 
     def _event(self, event: ev.Event, kind: int, at: float) -> None:
-        self._note_error(self._log.add(kind, at), event)
+        self._note_error(self._add(kind, at), event)
 
     def _job_event(self, event: ev.JobEvent, kind: int, at: float) -> None:
-        row = self._log.add(kind, at, self._register.jobs.code(event.job.id))
+        row = self._add(kind, at, parties(self._register.jobs.code(event.job.id)))
         reason = getattr(event, "reason", None)
         if reason is not None:
             self._log.message.set(row, clean(reason, MESSAGE_LIMIT))
@@ -345,7 +349,7 @@ class Recorder:
 
     def _proposal_event(self, event: ev.ProposalEvent, kind: int, at: float) -> None:
         job = self._register.jobs.code(event.job.id)
-        row = self._log.add(kind, at, job, self._register.provider(event.proposal.issuer))
+        row = self._add(kind, at, parties(job, self._register.provider(event.proposal.issuer)))
         reason = getattr(event, "reason", None)
         if reason is not None:
             self._log.message.set(row, clean(reason, MESSAGE_LIMIT))
@@ -354,23 +358,23 @@ class Recorder:
     def _proposal_received(self, event: ev.ProposalReceived, kind: int, at: float) -> None:
         proposal = event.proposal
         job = self._register.jobs.code(event.job.id)
-        self._log.add(kind, at, job, self._register.provider(proposal.issuer))
+        self._add(kind, at, parties(job, self._register.provider(proposal.issuer)))
         if not proposal.is_draft:
             self._offers.add(proposal)
 
     def _agreement_event(self, event: ev.AgreementEvent, kind: int, at: float) -> None:
         deal = self._deal(event, at)
-        self._note_error(self._log.add(kind, at, *deal.codes), event)
+        self._note_error(self._add(kind, at, deal.parties), event)
 
     def _agreement_confirmed(self, event: ev.AgreementConfirmed, kind: int, at: float) -> None:
         deal = self._deal(event, at)
         self._agreements.confirmed(deal.row, at)
-        self._log.add(kind, at, *deal.codes)
+        self._add(kind, at, deal.parties)
 
     def _agreement_rejected(self, event: ev.AgreementRejected, kind: int, at: float) -> None:
         deal = self._deal(event, at)
         self._agreements.rejected(deal.row, at, _error(event))
-        self._note_error(self._log.add(kind, at, *deal.codes), event)
+        self._note_error(self._add(kind, at, deal.parties), event)
 
     def _agreement_terminated(self, event: ev.AgreementTerminated, kind: int, at: float) -> None:
         deal = self._deal(event, at)
@@ -378,7 +382,7 @@ class Recorder:
         self._agreements.terminated(deal.row, at, message)
         for work in deal.works:
             self._activities.ended(work, at)
-        self._log.message.set(self._log.add(kind, at, *deal.codes), message)
+        self._log.message.set(self._add(kind, at, deal.parties), message)
 
     def _invoice(self, event: ev.InvoiceEvent, kind: int, at: float) -> None:
         deal = self._deal(event, at)
@@ -386,29 +390,29 @@ class Recorder:
         if isinstance(event, ev.InvoiceAccepted):
             deal.paid = event.invoice.amount
         self._money += 1
-        self._log.amount.set(self._log.add(kind, at, *deal.codes), float(event.invoice.amount))
+        self._log.amount.set(self._add(kind, at, deal.parties), float(event.invoice.amount))
 
     def _debit_note(self, event: ev.DebitNoteEvent, kind: int, at: float) -> None:
         deal = self._deal(event, at)
         note = event.debit_note
         work = self._register.works.get(note.activity_id)
-        activity = -1
+        about = deal.parties
         if work is not None and work.deal is deal:
-            activity = work.codes[3]
+            about = work.parties
             work.due = max(work.due, note.total_amount_due)
             work.usage = note.usage_counter_vector or work.usage
             if isinstance(event, ev.DebitNoteAccepted):
                 work.accepted = max(work.accepted, note.total_amount_due)
         self._money += 1
-        self._log.amount.set(self._log.add(kind, at, *deal.codes, activity), float(note.total_amount_due))
+        self._log.amount.set(self._add(kind, at, about), float(note.total_amount_due))
 
     def _activity_event(self, event: ev.ActivityEvent, kind: int, at: float) -> None:
         work = self._work(event, at)
-        self._note_error(self._log.add(kind, at, *work.codes), event)
+        self._note_error(self._add(kind, at, work.parties), event)
 
     def _worker_finished(self, event: ev.WorkerFinished, kind: int, at: float) -> None:
         work = self._work(event, at)
-        row = self._log.add(kind, at, *work.codes)
+        row = self._add(kind, at, work.parties)
         if event.exc_info is not None:
             error = _error(event)
             self._log.message.set(row, error)
@@ -418,26 +422,41 @@ class Recorder:
             self._activities.ended(work, at)
 
     def _task_event(self, event: ev.TaskEvent, kind: int, at: float) -> None:
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        self._add(kind, at, work.parties, -1, -1, _number(event.task.id))
+
+    def _task_started(self, event: ev.TaskStarted, kind: int, at: float) -> None:
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        key = event.task.id
+        number = _number(key)
+        self._add(kind, at, work.parties, -1, -1, number)
+        self._tasks.started_on(key, number, work, at)
+
+    def _task_finished(self, event: ev.TaskFinished, kind: int, at: float) -> None:
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        key = event.task.id
+        self._add(kind, at, work.parties, -1, -1, _number(key))
+        self._tasks.finished_on(key, work, at)
+
+    def _task_accepted(self, event: ev.TaskAccepted, kind: int, at: float) -> None:
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        key = event.task.id
+        self._add(kind, at, work.parties, -1, -1, _number(key))
+        self._tasks.decided(key, work, at, accepted=True)
+
+    def _task_rejected(self, event: ev.TaskRejected, kind: int, at: float) -> None:
         work = self._work(event, at)
         key = event.task.id
-        number = int(key) if key.isdecimal() else -1
-        row = self._log.add(kind, at, *work.codes, -1, -1, number)
-        if isinstance(event, ev.TaskStarted):
-            self._tasks.started_on(key, work, at)
-        elif isinstance(event, ev.TaskFinished):
-            self._tasks.finished_on(key, work, at)
-        elif isinstance(event, ev.TaskAccepted):
-            self._tasks.decided(key, work, at, accepted=True)
-        elif isinstance(event, ev.TaskRejected):
-            reason = None if event.reason is None else clean(event.reason, MESSAGE_LIMIT)
-            if reason is not None:
-                self._log.message.set(row, reason)
-            self._tasks.decided(key, work, at, accepted=False, reason=reason)
+        row = self._add(kind, at, work.parties, -1, -1, _number(key))
+        reason = None if event.reason is None else clean(event.reason, MESSAGE_LIMIT)
+        if reason is not None:
+            self._log.message.set(row, reason)
+        self._tasks.decided(key, work, at, accepted=False, reason=reason)
 
     def _service_event(self, event: ev.ServiceEvent, kind: int, at: float) -> None:
         work = self._work(event, at)
         service = event.service
-        row = self._log.add(kind, at, *work.codes)
+        row = self._add(kind, at, work.parties)
         self._log.service.set_text(row, service.id)
         if isinstance(event, ev.ServiceStateChanged):
             name = str(event.new.value)
@@ -450,22 +469,25 @@ class Recorder:
         self._note_error(row, event)
 
     def _script_event(self, event: ev.ScriptEvent, kind: int, at: float) -> None:
-        work = self._work(event, at)
-        self._log.add(kind, at, *work.codes, event.script.id)
-        if type(event) is ev.ScriptSent:
-            self._activities.scripts.values[work.row] += 1
-            self._activities.table.version += 1
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        self._add(kind, at, work.parties, event.script.id)
+
+    def _script_sent(self, event: ev.ScriptSent, kind: int, at: float) -> None:
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        self._add(kind, at, work.parties, event.script.id)
+        self._activities.scripts.values[work.row] += 1
+        self._activities.table.version += 1
 
     def _command_event(self, event: ev.CommandEvent, kind: int, at: float) -> None:
-        work = self._register.works.get(event.activity.id) or self._work(event, at)
-        command = self._log.commands.code(type(event.command).__name__)
-        self._log.add(kind, at, *work.codes, event.script.id, command)
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        command = self._command(event.command)
+        self._add(kind, at, work.parties, event.script.id, command)
 
     def _command_executed(self, event: ev.CommandExecuted, kind: int, at: float) -> None:
-        work = self._register.works.get(event.activity.id) or self._work(event, at)
-        command = self._log.commands.code(type(event.command).__name__)
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        command = self._command(event.command)
         success = event.success
-        row = self._log.add(kind, at, *work.codes, event.script.id, command, -1, success)
+        row = self._add(kind, at, work.parties, event.script.id, command, -1, success)
         activities = self._activities
         activities.commands.values[work.row] += 1
         activities.table.version += 1
@@ -481,17 +503,28 @@ class Recorder:
             self._log.output.set(row, clean(event.stderr, OUTPUT_LIMIT))
 
     def _command_output(self, event: Any, kind: int, at: float) -> None:
-        work = self._register.works.get(event.activity.id) or self._work(event, at)
-        command = self._log.commands.code(type(event.command).__name__)
-        row = self._log.add(kind, at, *work.codes, event.script.id, command)
+        work = self._works.get(event.activity.id) or self._work(event, at)
+        command = self._command(event.command)
+        row = self._add(kind, at, work.parties, event.script.id, command)
         text = clean(event.output, OUTPUT_LIMIT)
         self._log.output.set(row, text)
         if type(event) is ev.CommandStdOut:
             self._tasks.output(work, text, more=True)
 
+    def _command(self, command: object) -> int:
+        """Return the number of a command's kind."""
+        code = self._commands.get(type(command))
+        if code is None:
+            code = self._commands[type(command)] = self._log.commands.code(type(command).__name__)
+        return code
+
     def _note_error(self, row: int, event: ev.Event) -> None:
         if event.exc_info is not None:
             self._log.message.set(row, _error(event))
+
+
+def _number(task_id: str) -> int:
+    return int(task_id) if task_id.isdecimal() else -1
 
 
 def _error(event: ev.Event) -> str:
@@ -499,7 +532,7 @@ def _error(event: ev.Event) -> str:
     return "" if error is None else clean(f"{type(error).__name__}: {error}", MESSAGE_LIMIT)
 
 
-_HANDLERS: Mapping[type[Any], Callable[[Recorder, Any, int, float], None]] = {
+_HANDLERS: Mapping[type[Any], Callable[[Recorder, Any, int, float], object]] = {
     object: Recorder._event,
     ev.JobEvent: Recorder._job_event,
     ev.JobFinished: Recorder._job_finished,
@@ -514,8 +547,13 @@ _HANDLERS: Mapping[type[Any], Callable[[Recorder, Any, int, float], None]] = {
     ev.ActivityEvent: Recorder._activity_event,
     ev.WorkerFinished: Recorder._worker_finished,
     ev.TaskEvent: Recorder._task_event,
+    ev.TaskStarted: Recorder._task_started,
+    ev.TaskFinished: Recorder._task_finished,
+    ev.TaskAccepted: Recorder._task_accepted,
+    ev.TaskRejected: Recorder._task_rejected,
     ev.ServiceEvent: Recorder._service_event,
     ev.ScriptEvent: Recorder._script_event,
+    ev.ScriptSent: Recorder._script_sent,
     ev.CommandEvent: Recorder._command_event,
     ev.CommandExecuted: Recorder._command_executed,
     ev.CommandStdOut: Recorder._command_output,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from golem_nb.frames.columns import Buffered
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,14 +28,16 @@ class Table:
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self.columns = dict(columns)
+        buffered = (column for column in self.columns.values() if isinstance(column, Buffered))
+        self._blanks = [(column.values.append, column.missing) for column in buffered]
         self.length = 0
         #: Changes with each change.
         self.version = 0
 
     def new_row(self) -> int:
         """Add a row without values; return its number."""
-        for column in self.columns.values():
-            column.append_missing()
+        for append, missing in self._blanks:
+            append(missing)
         row = self.length
         self.length += 1
         self.version += 1

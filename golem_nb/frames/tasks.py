@@ -69,14 +69,14 @@ class TaskTable:
             }
         )
 
-    def started_on(self, task_id: str, work: Work, time: float) -> None:
+    def started_on(self, task_id: str, number: int, work: Work, time: float) -> None:
         """A worker has taken a task."""
         row = self._rows.get(task_id)
         job, provider, agreement, activity = work.codes
         if row is None:
             row = self._rows[task_id] = self.table.new_row()
             self.job.values[row] = job
-            self.task.values[row] = int(task_id) if task_id.isdecimal() else -1
+            self.task.values[row] = number
             self.first.values[row] = time
             self.tries.values[row] = 0
             self.spent.values[row] = 0.0

@@ -37,6 +37,7 @@ def clean(text: object, limit: int = OUTPUT_LIMIT) -> str:
         text = bytes(text[:limit]).decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    if text.isprintable():
+    # what most programs print has line breaks and nothing else that is not printable
+    if text.replace("\n", "").isprintable():
         return text
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
