@@ -31,7 +31,7 @@ class ActivityAccount:
     Attributes
     ----------
     usage
-        Counters as last reported by the provider, in the order of its offer.
+        Counters as in the last debit note, in the order of its offer.
     accepted
         Total of the debit note accepted last, GLM.
     """
@@ -91,14 +91,18 @@ class AgreementAccount:
 
     @property
     def explained(self) -> Decimal:
-        """The most that price and usage explain, GLM."""
-        return sum(map(self.explained_for, self.activities.values()), Decimal(0))
+        """The most that price and usage explain of an invoice, GLM; nothing where there is no price."""
+        # the last report came before the end; to ask after it only gives what was asked for before it
+        return sum((self._explained_for(each, went_on=True) for each in self.activities.values()), Decimal(0))
 
     def explained_for(self, activity: ActivityAccount) -> Decimal:
-        """The most that price and usage explain of one activity, GLM; nothing where there is no price."""
+        """The most that price and usage explain of a debit note with that usage, GLM."""
+        return self._explained_for(activity, went_on=False)
+
+    def _explained_for(self, activity: ActivityAccount, *, went_on: bool) -> Decimal:
         if self.price is None:
             return Decimal(0)
-        return self.price.explained(activity.usage, activity.lifetime)
+        return self.price.explained(activity.usage, activity.lifetime, went_on=went_on)
 
     def too_many_notes(self, activity: ActivityAccount, note: DebitNote) -> dict[str, str] | None:
         """Count a debit note; return why the agreement must be ended if they come too often."""

@@ -79,7 +79,9 @@ class LinearPrice:
         except UnreadablePriceError:
             return None
 
-    def explained(self, usage: Sequence[float] | None, lifetime: timedelta) -> Decimal:
+    def explained(
+        self, usage: Sequence[float] | None, lifetime: timedelta, *, went_on: bool = False
+    ) -> Decimal:
         """Return the largest amount that is explained for one activity.
 
         Parameters
@@ -88,13 +90,15 @@ class LinearPrice:
             Counters as the provider reports them, in the order of the offer; None if it reports none.
         lifetime
             How long the activity has existed, as seen from here.
+        went_on
+            Whether the activity went on after that report, so that what time limits may have risen to there.
         """
         seconds = Decimal(str(lifetime.total_seconds())) + SLACK
         limits = {DURATION: seconds, CPU: seconds * self.threads}
         amount = self.fixed
         for index, (counter, price) in enumerate(self.per_unit.items()):
             limit = limits.get(counter)
-            if usage is not None and index < len(usage):
+            if usage is not None and index < len(usage) and not (went_on and limit is not None):
                 reported = Decimal(str(usage[index]))
                 if counter == DURATION:
                     reported += SLACK

@@ -314,7 +314,6 @@ class Payments:
 
     async def _invoice(self, account: AgreementAccount, invoice: Invoice) -> None:
         held, journal = account.held, self._engine.journal
-        await asyncio.gather(*(self._read_usage(activity) for activity in account.activities.values()))
         explained = account.explained
         if invoice.amount > explained:
             error = OverchargeError(f"Invoice {invoice.invoice_id}", held.provider, invoice.amount, explained)
@@ -334,14 +333,6 @@ class Payments:
             await invoice.accept(invoice.amount, self._engine.budget.allocation)
         account.invoice = invoice
         account.job.emit(InvoiceAccepted, agreement=held.agreement, invoice=invoice)
-
-    async def _read_usage(self, account: ActivityAccount) -> None:
-        try:
-            account.usage = (await account.activity.usage()).current_usage
-        except ApiError as error:
-            logger.debug(
-                "No final usage of activity %s, the last debit note's counts: %s", account.activity.id, error
-            )
 
     # -- decisions ---------------------------------------------------------------------------------------
 

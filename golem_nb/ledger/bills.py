@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -17,7 +18,7 @@ from golem_nb.engine.errors import OverchargeError
 from golem_nb.engine.journal import step
 from golem_nb.engine.negotiation import CHOSEN_PLATFORM
 from golem_nb.exceptions import GolemError
-from golem_nb.rest.errors import ApiError, NotFoundError
+from golem_nb.rest.errors import NotFoundError
 
 if TYPE_CHECKING:
     from golem_nb.engine.journal import Journal
@@ -93,7 +94,9 @@ class Bill:
         price = LinearPrice.agreed(self.details.offer_props)
         if price is None:
             return None
-        return sum((price.explained(a.usage, a.lifetime) for a in self.activities.values()), Decimal(0))
+        return sum(
+            (price.explained(a.usage, a.lifetime, went_on=True) for a in self.activities.values()), Decimal(0)
+        )
 
     @property
     def settled(self) -> bool:
@@ -115,25 +118,15 @@ class Bill:
         if account is None:
             return
         due = note.total_amount_due
+        # counters never fall, and notes may come in any order
+        reported = zip_longest(note.usage_counter_vector or (), account.usage or (), fillvalue=0.0)
+        account.usage = [max(pair) for pair in reported] or None
         if note.status in ACCEPTED:
             account.accepted = max(account.accepted, due)
         elif note.status in OPEN:
             known = self.notes.get(note.activity_id)
             if known is None or known.total_amount_due < due:
                 self.notes[note.activity_id] = note
-
-    async def read_usage(self) -> None:
-        """Ask what the activities have used in the end."""
-
-        async def read(account: ActivityAccount) -> None:
-            try:
-                account.usage = (await account.activity.usage()).current_usage
-            except ApiError:
-                # gone with its provider: what the last debit note says is all that is known
-                note = self.notes.get(account.activity.id)
-                account.usage = note.usage_counter_vector if note is not None else None
-
-        await asyncio.gather(*(read(account) for account in self.activities.values()))
 
 
 class Purse:
@@ -184,7 +177,6 @@ class Purse:
             The daemon cannot do it.
         """
         async with self._lock:
-            await bill.read_usage()
             explained = bill.explained
             if explained is not None and invoice.amount > explained:
                 error = OverchargeError(

@@ -13,11 +13,16 @@ import inspect
 import io
 import pkgutil
 import re
+import socket
 import sys
 import textwrap
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attr
 import pytest
 from numpydoc.docscrape import NumpyDocString
 
@@ -27,9 +32,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from public import Thing, things
 
 import golem_nb
-from golem_nb import Session, vm
+from golem_nb import Golem, Session, vm
+from golem_nb.contrib.service.http_proxy import HttpProxyService
+from golem_nb.contrib.service.socket_proxy import SocketProxyService
 from golem_nb.events import Event
+from golem_nb.frames import Recorder
+from golem_nb.ledger import Ledger
+from golem_nb.payload import Payload
 from golem_nb.payload.manifest import Manifest
+from golem_nb.rest import Configuration
+from golem_nb.rest.identity import Identity
+from golem_nb.services import ServiceState
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork
@@ -287,19 +300,126 @@ def test_examples_run_on_the_network(
     assert not failed, "\n".join(f"{name}: {text}" for name, text in failed.items())
 
 
-def test_what_is_not_run_is_there() -> None:
-    assert set(NOT_RUN) <= {test.name for test in EXAMPLES}
+# -- examples without a prompt -------------------------------------------------------------------------------
+
+BLOCK = re.compile(r"::\n\n((?:    .*\n|\n)+)")
+
+#: Drawings, the tree of events, the sandbox's messages.
+NO_CODE = re.compile(r"│|^Event\n    JobEvent|\"op\": \"run\"")
+
+#: Those that are not run here, and why.
+NOT_RUN_EITHER = {
+    "golem_nb.session.session.Session.adopt": "there has to be what a dead kernel left running: "
+    "tests/session/test_adoption.py",
+}
 
 
-BLOCKS = re.compile(r"::\n\n((?:    .*\n|\n)+)")
-
-
-def test_code_in_literal_blocks_is_code() -> None:
-    """Fragments: they are read, not run."""
+def literal_examples() -> dict[str, list[str]]:
     docs = {name: inspect.cleandoc(importlib.import_module(name).__doc__ or "") for name in all_modules()}
     docs |= {thing.name: thing.doc for thing in THINGS}
-    for name, doc in docs.items():
-        for block in BLOCKS.findall(doc + "\n"):
-            code = textwrap.dedent(block)
-            if re.search(r"\b(import|await|async|class|def|=) ?", code) and "│" not in code:
-                compile(code, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+    return {
+        name: found
+        for name, doc in docs.items()
+        if (
+            found := [
+                code
+                for block in BLOCK.findall(doc + "\n")
+                if not NO_CODE.search(code := textwrap.dedent(block))
+            ]
+        )
+    }
+
+
+LITERAL = literal_examples()
+
+#: Every public name, and what examples take for granted beside those.
+EVERYTHING = {thing.value.__name__: thing.value for thing in THINGS if thing.owner is None} | {
+    "asyncio": asyncio, "attr": attr, "Decimal": Decimal, "timedelta": timedelta, "node_id": "0x" + 40 * "1",
+    "api_url": "http://127.0.0.1:7465",
+}  # fmt: skip
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+async def run_literally(source: str, name: str, space: dict[str, Any]) -> None:
+    """Run code as a cell of a notebook would; a program with a loop of its own runs beside this one."""
+    code = compile(source, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+    if "asyncio.run(" in source:
+        await asyncio.to_thread(eval, code, space)
+    else:
+        done = eval(code, space)
+        if inspect.iscoroutine(done):
+            await done
+
+
+class Both(HttpProxyService, SocketProxyService):
+    """A service that both proxies can reach."""
+
+    def __init__(self) -> None:
+        super().__init__(remote_port=8000)
+        self.remote_ports = [8000]
+
+    @staticmethod
+    async def get_payload() -> Payload:
+        return await vm.repo(image_tag="golem/alpine:latest", capabilities=["vpn"])
+
+
+@contextlib.asynccontextmanager
+async def something_of_everything(on_network: LocalNetwork) -> AsyncIterator[dict[str, Any]]:
+    """What the examples are about: an engine with a service that runs in a network, and what records it."""
+    async with contextlib.AsyncExitStack() as stack:
+        session = Session(budget=1, network=on_network, name="literal examples")
+        stack.callback(session.stop, wait_for_payments=False)
+        golem = await stack.enter_async_context(Golem(budget=1))
+        recorder = Recorder()
+        golem.add_event_consumer(recorder.take)
+        ledger = stack.enter_context(Ledger())
+        network = await golem.create_network("192.168.0.0/24")
+        cluster = await golem.run_service(Both, network=network)
+        async with asyncio.timeout(60):
+            while cluster.instances[0].state != ServiceState.running:
+                await asyncio.sleep(0.05)
+        configuration = await stack.enter_async_context(Configuration())
+        client = await stack.enter_async_context(configuration.root())
+        yield {
+            "golem": golem, "session": session, "recorder": recorder, "ledger": ledger,
+            "network": network, "cluster": cluster, "instance": cluster.instances[0], "DateService": Both,
+            "WebService": Both,
+            "ctx": cluster.instances[0]._ctx, "configuration": configuration,
+            "me": await Identity(client).me(),
+        }  # fmt: skip
+
+
+@pytest.mark.localnet
+@pytest.mark.timeout(400)
+async def test_literal_examples_run_on_the_network(
+    on_network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path / "data"))
+    failed = {}
+    async with something_of_everything(on_network) as given:
+        for name, blocks in LITERAL.items():
+            if name in NOT_RUN_EITHER:
+                continue
+            for block in blocks:
+                # the ports of the examples may be in use here
+                source = re.sub(r"\b(8080|8484)\b", lambda _: str(free_port()), block)
+                space = {**EVERYTHING, **_given(), **given}
+                if "async with golem:" in block or "golem.strategy =" in block:  # before it is started
+                    space["golem"] = Golem(budget=1)
+                try:
+                    async with asyncio.timeout(60):
+                        await run_literally(source, name, space)
+                except Exception as error:
+                    failed[name] = f"{type(error).__name__}: {error}"
+    assert not failed, "\n".join(f"{name}: {text}" for name, text in failed.items())
+
+
+def test_what_is_not_run_is_there() -> None:
+    assert set(NOT_RUN) <= {test.name for test in EXAMPLES}
+    assert set(NOT_RUN_EITHER) <= set(LITERAL)

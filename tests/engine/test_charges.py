@@ -49,6 +49,24 @@ def test_does_not_believe_more_time_than_the_activity_lived() -> None:
     assert most <= (Decimal("0.5") + Decimal("0.001") * 12 + Decimal("0.002") * 12 * 4) * Decimal("1.01")
 
 
+def test_an_activity_may_have_gone_on_after_its_last_report() -> None:
+    lifetime = timedelta(seconds=100)
+    true_cost = Decimal("0.5") + Decimal("0.001") * 100 + Decimal("0.002") * 300
+    assert price().explained([1.0, 0.1], lifetime) < true_cost
+    at_the_end = price().explained([1.0, 0.1], lifetime, went_on=True)
+    assert true_cost <= at_the_end == price().explained(None, lifetime)
+
+
+def test_what_time_does_not_limit_is_as_reported() -> None:
+    offer = OFFER | {"golem.com.usage.vector": ["golem.usage.duration_sec", "golem.usage.gib"]}
+    agreed = LinearPrice.agreed(offer)
+    assert agreed is not None
+    for went_on in (False, True):
+        more = agreed.explained([10.0, 60.0], timedelta(seconds=10), went_on=went_on)
+        less = agreed.explained([10.0, 50.0], timedelta(seconds=10), went_on=went_on)
+        assert more - less == Decimal("0.002") * 10 * Decimal("1.01")
+
+
 def test_without_a_report_the_lifetime_counts() -> None:
     assert price().explained(None, timedelta(seconds=10)) >= Decimal("0.5") + Decimal("0.001") * 10
 

@@ -119,6 +119,30 @@ async def test_invoices_are_accepted_once_and_in_full(tame: Batch, network: Loca
             assert invoice.amount == event.amount > 0
 
 
+async def curious(context: WorkContext, tasks: Tasks) -> Worker:
+    """Looks at the usage at the beginning, and goes on until the bill is out of proportion to that."""
+    async for task in tasks:
+        script = context.new_script()
+        script.run("/bin/true")
+        yield script
+        early = await context.get_usage()
+        script = context.new_script()
+        # idle: the two seconds by which a bill may be inexact are the price of twelve of these
+        script.run("/bin/sleep", "14")
+        yield script
+        task.accept_result(early.current_usage["golem.usage.duration_sec"])
+
+
+@pytest.mark.contract("E12", "C02")
+async def test_who_looks_at_the_usage_early_pays_for_what_came_later(tame: Batch) -> None:
+    """The daemon answers with what it was told before the end, when it is asked after the end."""
+    outcome = await tame([1], worker=curious, only="amber")
+    assert outcome.results[0] < 5
+    (received,) = outcome.of("InvoiceReceived")
+    assert list(outcome.accepted.values()) == [received.invoice.amount]
+    assert outcome.of("PaymentFailed") == []
+
+
 class Stingy(LeastExpensiveLinearPayuMS):
     """Accepts less than what is due."""
 
