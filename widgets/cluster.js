@@ -139,7 +139,10 @@ function render(context) {
         .slice(0, -1)
         .map((state) => h("span", {}, h("i", { "data-state": state, "aria-hidden": "true" }), state)),
     );
-    const history = h("details", { open: true }, h("summary", {}, "States over time"), timeline, axis, legend);
+    const history = frame.keep(
+      "history",
+      h("details", { open: true }, h("summary", {}, "States over time"), timeline, axis, legend),
+    );
     frame.body.append(summary, none, h("div", { class: "gnb-scroll" }, table), history);
 
     const create = (/** @type {string} */ id) => {

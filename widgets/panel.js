@@ -11,6 +11,13 @@ import { storeOf } from "./store.js";
 const SPEAK = 4000;
 
 /**
+ * What the person has opened or folded, by panel: an output that is replaced, as at the end of a batch, is another
+ * view of the same panel.
+ * @type {Map<string, Map<string, boolean>>}
+ */
+const folds = new Map();
+
+/**
  * @typedef {object} Frame
  * @property {Store} store
  * @property {HTMLElement} root
@@ -18,6 +25,8 @@ const SPEAK = 4000;
  * @property {HTMLElement} tools Where its buttons go.
  * @property {(name: string, args?: Record<string, unknown>) => void} act Ask the kernel to do something.
  * @property {(question: string, yes: string, action: () => void) => void} ask Ask the person first.
+ * @property {(name: string, details: HTMLDetailsElement) => HTMLDetailsElement} keep What the person has opened stays
+ *   open when the output is replaced.
  * @property {(text: string) => void} say Tell it to screen readers.
  * @property {(text: string, mark?: string) => void} title
  */
@@ -103,6 +112,13 @@ export function panel({ model, el }, name, build) {
         if (event.key === "Escape") close();
       };
       no.focus();
+    },
+    keep(name, details) {
+      const known = folds.get(store.state().uid) ?? new Map();
+      folds.set(store.state().uid, known);
+      details.open = known.get(name) ?? details.open;
+      details.addEventListener("toggle", () => known.set(name, details.open));
+      return details;
     },
     say(text) {
       clearTimeout(saying);

@@ -93,7 +93,7 @@ function render(context) {
     const lanes = h("div", { class: "gnb-scroll gnb-lanes", tabindex: "0", "aria-label": "Providers of this job" }, table);
     const errorList = h("ul", { class: "gnb-errors" });
     const errorCount = h("summary", {});
-    const errors = h("details", { hidden: true }, errorCount, errorList);
+    const errors = frame.keep("errors", h("details", { hidden: true }, errorCount, errorList));
     const cancel = button("Cancel", () => {
       const state = store.state();
       frame.ask(

@@ -111,7 +111,8 @@ class ClusterControl(Panel):
 
     def face_html(self) -> str:
         """Return a snapshot."""
-        return cluster_html(self._facts)
+        cluster = self._facts
+        return cluster_html(cluster, {each.id: self._output(each) for each in self._shown(cluster)})
 
     def face_text(self) -> str:
         """Return one line."""
@@ -123,8 +124,11 @@ class ClusterControl(Panel):
         room = max(MOST_ROWS - len(living), 0)
         return (living + over[len(over) - min(room, len(over)) :])[:MOST_ROWS]
 
+    def _output(self, instance: InstanceFacts) -> str:
+        known = lines(instance.output, OUTPUT) if instance.output else self._instances.of(instance.id).output
+        return known[-OUTPUT:]
+
     def _row(self, instance: InstanceFacts) -> dict[str, Any]:
-        output = lines(instance.output, OUTPUT) if instance.output else self._instances.of(instance.id).output
         return {
             "state": instance.state,
             "provider": None if instance.provider is None else clean(instance.provider, 60),
@@ -135,6 +139,6 @@ class ClusterControl(Panel):
             "message": None if instance.message is None else clean(instance.message, 200),
             # a page that a provider could choose must not become a link to a script
             "url": instance.url if instance.url and instance.url.startswith("http://") else None,
-            "output": output[-OUTPUT:],
+            "output": self._output(instance),
             "error": None if instance.error is None else clean(instance.error, 400),
         }

@@ -39,6 +39,9 @@ _GREEN, _RED, _BLUE, _AMBER = "#2da44e", "#cf222e", "#2f81f7", "#bf8700"
 #: Rows of the tables in a snapshot.
 MOST_ROWS = 50
 
+#: Outputs of instances in a snapshot.
+MOST_OUTPUTS = 10
+
 
 def _as_of(now: datetime | None) -> str:
     return f"As of {clock(now or datetime.now(UTC))}"
@@ -261,8 +264,30 @@ def cluster_text(cluster: ClusterFacts) -> str:
     )
 
 
-def cluster_html(cluster: ClusterFacts, now: datetime | None = None) -> str:
-    """Return a cluster as a snapshot."""
+def cluster_html(
+    cluster: ClusterFacts, outputs: Mapping[str, str] | None = None, now: datetime | None = None
+) -> str:
+    """Return a cluster as a snapshot.
+
+    Parameters
+    ----------
+    cluster
+        Its instances.
+    outputs
+        The end of what instances have written, by their ids.
+    now
+        The time of the snapshot.
+    """
+    written = [
+        e(
+            "div",
+            "margin-top:6px",
+            e("b", "", f"Output of the instance on {clean(item.provider or 'no provider', 60)}"),
+            _pre(text),
+        )
+        for item in cluster.instances[:MOST_ROWS]
+        if (text := (outputs or {}).get(item.id))
+    ]
     rows = [
         (
             item.state,
@@ -287,6 +312,7 @@ def cluster_html(cluster: ClusterFacts, now: datetime | None = None) -> str:
                 ]
             ),
             table(["State", "Provider", "Address", "GLM an hour", "Message"], rows),
+            *written[-MOST_OUTPUTS:],
             _note(_as_of(now) + "."),
         )
     )

@@ -143,9 +143,13 @@ def test_a_batch_is_cancelled_and_tried_again_and_its_end_is_saved(notebook: Ope
     progress.get_by_role("button", name="Cancel").click()
     progress.get_by_role("button", name="Cancel job-3").click()
     book.wait_for("job.pressed", "[('cancel',)]")
+    before = progress.element_handle()
     book.ask("job.change(state='cancelled', running=0, outcome='cancelled by hand', ended=datetime.now(UTC))")
     # what has failed can still be tried again
     expect(progress).to_contain_text("cancelled by hand")
+    # its output is replaced, and what was opened is open in it
+    before.wait_for_element_state("hidden")
+    expect(progress.locator(".gnb-errors li").first).to_be_visible()
     progress.get_by_role("button", name="Retry failed").click()
     book.wait_for("job.pressed[-1]", "('retry_failed',)")
     book.page.wait_for_timeout(800)

@@ -32,7 +32,7 @@ def pages(stage: ModuleType) -> list[str]:
     return [
         session_html(session, NOW),
         job_html(job, [(HOSTILE, "running", 1, 0, "0.1")], NOW),
-        cluster_html(attrs.evolve(stage.cluster.now, service=HOSTILE), NOW),
+        cluster_html(attrs.evolve(stage.cluster.now, service=HOSTILE), {"00000000-aaaa": HOSTILE}, NOW),
         dashboard_html(session, 3, {"running": 1}, {HOSTILE: 0.5}, NOW),
         market_html(HOSTILE, 10, stall.frame(), NOW),
         terminal_html(HOSTILE, HOSTILE * 100, NOW),
@@ -58,6 +58,12 @@ def test_snapshots_say_when_they_were_made_and_follow_the_theme(stage: ModuleTyp
 
 def test_a_snapshot_is_the_same_each_time(stage: ModuleType) -> None:
     assert pages(stage) == pages(stage)
+
+
+def test_a_snapshot_of_a_cluster_keeps_what_its_instances_have_written(stage: ModuleType) -> None:
+    page = stage.desk.cluster(stage.cluster).face_html()
+    assert page.count("line two") == len(stage.cluster.now.instances)
+    assert "Output of the instance on sun-01" in page
 
 
 @pytest.mark.parametrize("amount", ["0", "0.00000001", "123456"])
