@@ -306,6 +306,56 @@ def test_in_a_narrow_window_only_tables_are_scrolled_sideways(notebook: Open) ->
         book.page.set_viewport_size({"width": 1200, "height": 1000})
 
 
+#: What of a panel lies beyond its right edge, but in what is scrolled by itself.
+BEYOND = """root => {
+  const edge = root.getBoundingClientRect().right + 0.5;
+  const found = [];
+  const look = node => {
+    for (const child of node.children) {
+      const style = getComputedStyle(child);
+      if (style.display === "none") continue;
+      if (child.getBoundingClientRect().right > edge) found.push(child.outerHTML.slice(0, 100));
+      if (!["auto", "scroll", "hidden"].includes(style.overflowX)) look(child);
+    }
+  };
+  look(root);
+  return found;
+}"""
+
+#: Words of which each gets a line of its own, or less, although they could stand side by side.
+COLUMNS = """root => [...root.querySelectorAll("p:not(.gnb-spoken), li > span")]
+  .filter(node => node.checkVisibility() && node.textContent.length > 60 && node.clientWidth < 100)
+  .map(node => node.textContent)"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_in_a_narrow_cell_everything_stays_in_its_panel(notebook: Open, dark: bool) -> None:
+    shell = "shell = terminal(); shell._shell.say(COLOURS); shell"
+    book = notebook([START + "; lanes(); trails()", *HOSTILE_CELLS[1:5], LIVE, shell], dark=dark)
+    expect(panel(book, "market").locator(".gnb-line")).to_contain_text("20 of 20 offers shown")
+    expect(book.page.locator("[data-gnb-figure] .main-svg").first).to_be_visible()
+    panel(book, "progress").locator("summary").click()
+    panel(book, "cluster").get_by_role("button", name="More").first.click()
+    panel(book, "card").get_by_role("button", name="Recover").click()
+    book.ask("(desk.card()._fault('something went wrong, which takes some words to tell ' * 3), desk.mark())")
+    expect(panel(book, "card").get_by_role("alert")).to_contain_text("something went wrong")
+    style = book.page.add_style_tag(content="/* a column of cells beside others */")
+    for width in (290, 240, 200):
+        style.evaluate(
+            "(node, width) => { node.textContent = `.jp-OutputArea-output { flex: none !important;"
+            " width: ${width}px !important }`; }",
+            width,
+        )
+        for name in ("card", "progress", "market", "cluster", "dashboard", "terminal"):
+            found = panel(book, name)
+            assert found.evaluate("node => node.getBoundingClientRect().width") <= width
+            assert found.evaluate(BEYOND) == [], (width, name)
+            assert found.evaluate(COLUMNS) == [], (width, name)
+            book.screenshot(f"{name}-{width}-{'dark' if dark else 'light'}", found)
+        plot = book.page.locator("[data-gnb-figure]")
+        assert plot.evaluate("node => node.parentElement.scrollWidth - node.parentElement.clientWidth") <= 0
+
+
 def test_a_cluster_is_steered(notebook: Open) -> None:
     book = notebook([START + "; trails()", "desk.cluster(cluster)"])
     control = panel(book, "cluster")
