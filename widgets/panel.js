@@ -31,17 +31,46 @@ const folds = new Map();
  * @property {(text: string, mark?: string) => void} title
  */
 
+/** @type {Map<string, Uint8ClampedArray>} */
+const known = new Map();
+
+/**
+ * A colour of the page as red, green, blue and alpha, however the page has written it: `rgb(…)`, `color(srgb …)`,
+ * `oklch(…)`.
+ * @param {string} colour
+ * @returns {Uint8ClampedArray}
+ */
+function channels(colour) {
+  let found = known.get(colour);
+  if (!found) {
+    const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    found = pen.getImageData(0, 0, 1, 1).data;
+    known.set(colour, found);
+  }
+  return found;
+}
+
+/**
+ * What an element is in, which may be another document's shadow, as in marimo.
+ * @param {Element} node
+ * @returns {Element | null}
+ */
+function above(node) {
+  const root = node.getRootNode();
+  return node.parentElement ?? (root instanceof ShadowRoot ? root.host : null);
+}
+
 /**
  * Whether what is behind an element is dark.
  * @param {Element} el
  * @returns {boolean}
  */
 export function isDark(el) {
-  for (let node = /** @type {Element | null} */ (el); node; node = node.parentElement) {
-    const parts = getComputedStyle(node).backgroundColor.match(/[\d.]+/g)?.map(Number);
-    if (parts && parts.length >= 3 && (parts[3] ?? 1) > 0.5) {
-      return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] < 128;
-    }
+  for (let node = /** @type {Element | null} */ (el); node; node = above(node)) {
+    const [red, green, blue, alpha] = channels(getComputedStyle(node).backgroundColor);
+    if (alpha > 127) return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128;
   }
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
@@ -114,10 +143,10 @@ export function panel({ model, el }, name, build) {
       no.focus();
     },
     keep(name, details) {
-      const known = folds.get(store.state().uid) ?? new Map();
-      folds.set(store.state().uid, known);
-      details.open = known.get(name) ?? details.open;
-      details.addEventListener("toggle", () => known.set(name, details.open));
+      const left = folds.get(store.state().uid) ?? new Map();
+      folds.set(store.state().uid, left);
+      details.open = left.get(name) ?? details.open;
+      details.addEventListener("toggle", () => left.set(name, details.open));
       return details;
     },
     say(text) {

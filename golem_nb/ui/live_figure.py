@@ -70,8 +70,10 @@ class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly pu
         if _is_kernel():
             _runtime()
         elif _SOURCE is not None:
-            # elsewhere, as in marimo, a page does not get to know widgets that are never shown
+            # elsewhere, as in marimo, a page does not get to know widgets that are never shown; a widget's
+            # style sheet holds for it alone there, and plotly itself draws it
             self._esm = _SOURCE
+            self._css = self._css.replace("[data-gnb-figure]", ".js-plotly-plot")
         super().__init__(*arguments, **keywords)
         self._config = {"responsive": True, "displaylogo": False}
         self.on_msg(self._on_message)

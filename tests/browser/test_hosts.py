@@ -12,13 +12,19 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.harness import Browser, Notebook, browser, free_port, jupyter, served
+from tests.browser.harness import ARTIFACTS, Browser, Notebook, browser, free_port, jupyter, served
+from tests.browser.test_panels import CONTRAST, NAMELESS
 
 pytestmark = pytest.mark.timeout(400)
 
 HERE = Path(__file__).parent
 
-#: A batch that does end when its button is pressed.
+THEMES = pytest.mark.parametrize("theme", ["light", "dark"])
+
+#: Of `whole`, each in a cell of its own.
+PANELS = ("card", "progress", "market", "control", "board", "shell")
+
+#: A batch that does end when its button is pressed, as in `whole`.
 CELLS = [
     "from stage import *; lanes()\n"
     "job.cancel = lambda: job.change(state='cancelled', running=0, outcome='cancelled by hand <b>')",
@@ -60,6 +66,36 @@ def cancel(page: Browser) -> None:
     expect(page.page.locator("body")).to_contain_text("cancelled by hand <b>")
 
 
+def use_the_others(page: Browser, theme: str, name: str) -> None:
+    """Use market, cluster, dashboard and terminal; see that all can be read; keep a picture."""
+    panel = page.page.locator
+    market, cluster = panel(".gnb-market"), panel(".gnb-cluster")
+    market.get_by_label("Least threads").fill("4")
+    expect(market.locator(".gnb-line")).to_contain_text("16 of 20 offers shown")
+    cluster.get_by_role("button", name="Resume kiełbasa").click()
+    expect(panel("body")).to_contain_text("resumed: 20000000-aaaa")
+    area = panel(".gnb-terminal").get_by_role("textbox", name="Terminal.")
+    area.click()
+    page.page.keyboard.type("ls")
+    expect(area).to_contain_text("heard: ls")
+    plot = panel(".js-plotly-plot")
+    expect(plot.locator(".bartext", has_text="3").first).to_be_visible()
+    panel(".gnb-dashboard").get_by_label("Throughput").uncheck()
+    expect(plot).not_to_contain_text("Throughput")
+    page.page.set_viewport_size({"width": 1200, "height": 3600})
+    for each in ("card", "progress", "market", "cluster", "dashboard", "terminal"):
+        found = panel(f".gnb-{each}").first
+        expect(found).to_have_attribute("data-theme", theme)
+        worst = found.evaluate(CONTRAST)
+        assert worst[0] >= 4.5, f"{each}: {worst}"
+        assert found.evaluate(NAMELESS) == [], each
+    worst = plot.evaluate(CONTRAST)
+    assert worst[0] >= 4.5, worst
+    assert page.page.evaluate("() => window.hacked ?? null") is None
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    page.page.screenshot(path=str(ARTIFACTS / f"{name}-{theme}.png"), full_page=True)
+
+
 @needs("notebook")
 def test_notebook_7(page: Browser, tmp_path: Path) -> None:
     root = tmp_path / "notebooks"
@@ -98,21 +134,23 @@ def test_a_page_made_by_nbconvert(page: Browser, tmp_path: Path) -> None:
 
 
 @needs("voila")
-def test_voila(page: Browser, tmp_path: Path) -> None:
+@THEMES
+def test_voila(page: Browser, tmp_path: Path, theme: str) -> None:
     root = tmp_path / "notebooks"
     root.mkdir()
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    cells = ["import whole", *(f"whole.{name}" for name in PANELS)]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, root / "page.ipynb")
     port = free_port()
     command = ["voila", str(root / "page.ipynb"), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    command.append(f"--theme={theme}")
     url = f"http://127.0.0.1:{port}"
     with served(command, f"{url}/voila/static/voila.js", tmp_path / "voila.log", environment(tmp_path / "s")):
         # the page comes when all its cells have run
         page.page.goto(url, wait_until="commit", timeout=120_000)
         cancel(page)
-        expect(page.page.locator("[data-gnb-figure]")).to_contain_text("No tasks yet")
-        page.page.screenshot(path=str(tmp_path / "voila.png"), full_page=True)
+        use_the_others(page, theme, "voila")
 
 
 MARIMO = """
@@ -123,57 +161,35 @@ app = marimo.App()
 
 @app.cell
 def _():
-    import stage
+    import whole
+    return (whole,)
+"""
 
-    stage.lanes()
-    stage.job.cancel = lambda: stage.job.change(
-        state="cancelled", running=0, outcome="cancelled by hand <b>"
-    )
-    return (stage,)
-
+MARIMO_CELL = """
 
 @app.cell
-def _(stage):
-    stage.desk.card()
+def _(whole):
+    whole.{}
     return
-
-
-@app.cell
-def _(stage):
-    stage.desk.progress(stage.job)
-    return
-
-
-@app.cell
-def _(stage):
-    board = stage.desk.dashboard()
-    board
-    return (board,)
-
-
-@app.cell
-def _(board):
-    board.live
-    return
-
-
-if __name__ == "__main__":
-    app.run()
 """
 
 
 @needs("marimo")
-def test_marimo(page: Browser, tmp_path: Path) -> None:
+@THEMES
+def test_marimo(page: Browser, tmp_path: Path, theme: str) -> None:
     program = tmp_path / "page.py"
-    program.write_text(MARIMO)
+    # the figure is a widget of its own there
+    cells = "".join(MARIMO_CELL.format(name) for name in (*PANELS, "board.live"))
+    program.write_text(f'{MARIMO}{cells}\n\nif __name__ == "__main__":\n    app.run()\n')
+    env = environment(tmp_path / "state")
+    settings = Path(env["XDG_CONFIG_HOME"]) / "marimo" / "marimo.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[display]\ntheme = "{theme}"\n')
     port = free_port()
     command = ["marimo", "-y", "run", str(program), "--headless", "--no-token", "--host=127.0.0.1"]
     url = f"http://127.0.0.1:{port}"
-    env = environment(tmp_path / "state")
     with served([*command, f"--port={port}"], f"{url}/health", tmp_path / "marimo.log", env):
         page.page.goto(url, wait_until="domcontentloaded", timeout=60_000)
         cancel(page)
-        expect(page.page.locator(".gnb-card")).to_contain_text("local network on this machine")
-        expect(page.page.locator(".gnb-dashboard")).to_be_visible()
-        expect(page.page.locator(".main-svg", has_text="No tasks yet").first).to_be_visible()
-        page.page.screenshot(path=str(tmp_path / "marimo.png"), full_page=True)
+        use_the_others(page, theme, "marimo")
+    assert page.foreign == []

@@ -26,9 +26,10 @@ CONTRAST = """root => {
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const over = (top, below) => [0, 1, 2].map(n => top[n] * top[3] / 255 + below[n] * (1 - top[3] / 255));
+  const above = node => node.parentElement ?? node.getRootNode().host;
   const behind = node => {
     const layers = [];
-    for (let n = node; n; n = n.parentElement) {
+    for (let n = node; n; n = above(n)) {
       const colour = rgba(getComputedStyle(n).backgroundColor);
       if (colour[3]) layers.unshift(colour);
     }
@@ -44,7 +45,7 @@ CONTRAST = """root => {
     const back = behind(node);
     const style = getComputedStyle(node);
     const ink = rgba(node instanceof SVGElement ? style.fill : style.color);
-    for (let n = node; n; n = n.parentElement) ink[3] *= Number(getComputedStyle(n).opacity);
+    for (let n = node; n; n = above(n)) ink[3] *= Number(getComputedStyle(n).opacity);
     const front = over(ink, back);
     const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
     const ratio = (high + 0.05) / (low + 0.05);
