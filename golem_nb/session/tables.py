@@ -27,11 +27,12 @@ def batch_frame(items: Sequence[Item]) -> pd.DataFrame:
         "item": pd.Series([_cut(_shown(item.data)) for item in items], dtype="str"),
         "state": pd.Categorical([item.state for item in items], categories=STATES),
         "tries": pd.array([len(item.tries) for item in items], dtype="int64"),
-        "provider": pd.Categorical([_cut(item.provider) for item in items]),
+        # of texts, even where there is none
+        "provider": pd.Categorical(pd.Series([_cut(item.provider) for item in items], dtype="str")),
         "started": pd.to_datetime(
             pd.Series([item.tries[-1].started if item.tries else None for item in items], dtype="object"),
             utc=True,
-        ),
+        ).dt.as_unit("us"),
         "seconds": pd.Series(
             [sum(entry.seconds or 0.0 for entry in item.tries) if item.tries else None for item in items],
             dtype="float64",
