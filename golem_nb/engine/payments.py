@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+import attrs
 
 from golem_nb.engine.accounts import ActivityAccount, AgreementAccount
 from golem_nb.engine.charges import LinearPrice
@@ -46,14 +48,34 @@ POLL = 30.0
 #: while most providers send their invoice within a few milliseconds.)
 FIRST_LOOK = 0.05
 
-#: Documents that are worked on at the same time.
+#: Documents of a kind that are worked on at the same time.
 HANDLERS = 10
+
+#: An invoice waits that long for the debit notes that have come before it, at most, in seconds.
+NOTES_WAIT = 5.0
 
 #: At the end, invoices are waited for so long, in seconds; …
 INVOICE_WAIT = 30.0
 
 #: … those of providers that could not be reached any more, so long.
 UNREACHABLE_WAIT = 5.0
+
+
+@attrs.define(eq=False)
+class _Notes:
+    """Looks for debit notes: the one that is under way, and who waits for the next one."""
+
+    look: asyncio.Timeout | None = None
+    awaited: list[asyncio.Future[None]] = attrs.field(factory=list)
+
+    def next_look(self) -> asyncio.Future[None]:
+        """Look at once; done when what has come by now is being worked on."""
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+        self.awaited.append(told)
+        if self.look is not None and not self.look.expired():
+            self.look.reschedule(loop.time())
+        return told
 
 
 class Payments:
@@ -69,7 +91,8 @@ class Payments:
         self._engine = engine
         self._accounts: dict[AgreementId, AgreementAccount] = {}
         self._spending = Spending(engine.budget.budget)
-        self._limit = asyncio.Semaphore(HANDLERS)
+        #: One for each engine whose debit notes are followed.
+        self._notes: list[_Notes] = []
         self._changed = asyncio.Event()
         self._next_look = POLL
         self._looks: set[asyncio.Timeout] = set()
@@ -135,17 +158,21 @@ class Payments:
                 self._on_invoice,
                 session_id,
                 after,
+                _Notes(),
             ),
             name="invoices",
         )
+        notes = _Notes()
+        self._notes.append(notes)
         self._handlers.create_task(
             self._follow(
                 "debit notes",
-                payment.collect_debit_note_events,
+                partial(self._look_for_notes, notes),
                 lambda event: payment.debit_note(event.debit_note_id),
                 self._on_debit_note,
                 session_id,
                 after,
+                notes,
             ),
             name="debit notes",
         )
@@ -187,6 +214,22 @@ class Payments:
         finally:
             self._looks.discard(look)
 
+    async def _look_for_notes(
+        self, notes: _Notes, after: datetime, timeout: float, app_session_id: str
+    ) -> Sequence[DebitNoteEvent]:
+        """Wait for debit notes, once, until an invoice is there to be accepted at most."""
+        try:
+            async with asyncio.timeout(None) as look:
+                # one that does not wait is not ended: those who have asked for it go on when it is over
+                notes.look = look if timeout else None
+                return await self._engine.payment.collect_debit_note_events(
+                    after, timeout=timeout, app_session_id=app_session_id
+                )
+        except TimeoutError:
+            return []
+        finally:
+            notes.look = None
+
     async def _follow(
         self,
         what: str,
@@ -195,13 +238,17 @@ class Payments:
         handle: Callable[[D], Awaitable[None]],
         session_id: str,
         after: datetime,
+        notes: _Notes,
     ) -> None:
         failures = 0
         before: asyncio.Event | None = None
+        limit = asyncio.Semaphore(HANDLERS)
         while True:
+            awaited, notes.awaited = notes.awaited, []
             try:
-                events = await collect(after, timeout=POLL, app_session_id=session_id)
+                events = await collect(after, timeout=0 if awaited else POLL, app_session_id=session_id)
             except ApiError as error:
+                notes.awaited[:0] = awaited
                 failures += 1
                 logger.warning("New %s could not be asked for, which will be tried again: %s", what, error)
                 await asyncio.sleep(min(0.5 * 2**failures, POLL))
@@ -209,12 +256,14 @@ class Payments:
             failures = 0
             for event in events:
                 after = max(after, event.date)
-                await self._limit.acquire()
+                await limit.acquire()
                 begun = asyncio.Event()
                 self._handlers.create_task(
-                    self._handle(what, partial(read, event), handle, before, begun), name=what
+                    self._handle(what, partial(read, event), handle, before, begun, limit), name=what
                 )
                 before = begun
+            if awaited:
+                self._handlers.create_task(_tell(awaited, before), name="debit notes before invoices")
 
     async def _handle(
         self,
@@ -223,6 +272,7 @@ class Payments:
         handle: Callable[[D], Awaitable[None]],
         before: asyncio.Event | None,
         begun: asyncio.Event,
+        limit: asyncio.Semaphore,
     ) -> None:
         """Work on one document: many are read at a time, and begun in the order in which they have come."""
         try:
@@ -236,7 +286,7 @@ class Payments:
             logger.exception("One of the %s could not be worked on", what)
         finally:
             begun.set()
-            self._limit.release()
+            limit.release()
 
     # -- debit notes -------------------------------------------------------------------------------------
 
@@ -300,7 +350,19 @@ class Payments:
         else:
             account.early_invoice = invoice
 
+    async def _notes_before(self, account: AgreementAccount, invoice: Invoice) -> None:
+        """Let the debit notes that have come before an invoice have their turn.
+
+        The daemon (yagna 0.17.6) leaves them as they are, whatever it is told, once the invoice is accepted.
+        """
+        if account.accepted >= invoice.amount:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTES_WAIT):
+                await asyncio.gather(*(notes.next_look() for notes in self._notes))
+
     async def _invoice_of(self, account: AgreementAccount, invoice: Invoice) -> None:
+        await self._notes_before(account, invoice)
         async with account.lock:
             if account.settled:
                 return
@@ -362,3 +424,12 @@ class Payments:
         self._handlers.create_task(
             account.job.agreements.terminate(account.held, reason), name="end agreement"
         )
+
+
+async def _tell(waiting: Sequence[asyncio.Future[None]], begun: asyncio.Event | None) -> None:
+    """Let those go on who have waited for a look, as soon as what it has found is being worked on."""
+    if begun is not None:
+        await begun.wait()
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)

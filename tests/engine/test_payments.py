@@ -207,6 +207,26 @@ async def test_debit_notes_are_accepted(noting: LocalNetwork) -> None:
     assert len(invoices) == 2
 
 
+@pytest.mark.contract("E13")
+@pytest.mark.xdist_group("noting")
+async def test_the_last_debit_notes_are_accepted_before_their_invoices(noting: LocalNetwork) -> None:
+    """Each activity ends with one, which the daemon may tell of a second after the invoice."""
+    events: list[Any] = []
+    payload = await vm.repo(image_tag="golem/alpine:latest", repository_url=noting.registry_url)
+    for _ in range(4):
+        async with golem_on(noting, events) as golem:
+            await run(golem, payload, [0.1, 0.1], max_workers=2)
+    agreements = {event.agr_id for event in events if type(event).__name__ == "InvoiceAccepted"}
+    assert len(agreements) >= 4
+    async with Configuration(noting.api_config) as configuration:
+        notes = await Payment(configuration.payment()).debit_notes()
+    ours = [note for note in notes if note.agreement_id in agreements]
+    assert {note.agreement_id for note in ours} == agreements
+    assert {note.status for note in ours} <= {"ACCEPTED", "SETTLED"}
+    told = [type(event).__name__ for event in events]
+    assert told.count("DebitNoteReceived") == told.count("DebitNoteAccepted") == len(ours)
+
+
 @pytest.mark.contract("E12")
 @pytest.mark.xdist_group("noting")
 async def test_accepted_amounts_are_settled_on_the_chain(noting: LocalNetwork) -> None:
