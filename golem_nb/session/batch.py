@@ -86,6 +86,7 @@ class Batch(Handle[Item, list[Any]]):
         self._failed_on: Counter[str] = Counter()
         self._job: Job | None = None
         self._frame: tuple[int, Any] | None = None
+        self._told_of_cuts = False
 
     # -- what came of it ----------------------------------------------------------------------------------
 
@@ -221,6 +222,12 @@ class Batch(Handle[Item, list[Any]]):
 
     def _item_ended(self, item: Item) -> None:
         self._finished.append(item)
+        if item.cut is not None and not self._told_of_cuts:
+            self._told_of_cuts = True
+            self._core.warn(
+                f"{self._name}: what item {item.index} has printed is not all there ({item.cut}): let it "
+                "print less, or write a file and fetch that with `outputs`. `cut` of an item tells of it."
+            )
         self._core.touched()
         self._changed.give()
 

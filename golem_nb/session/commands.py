@@ -16,6 +16,7 @@ from golem_nb.session.item import Item, Outcome
 from golem_nb.session.template import Template
 from golem_nb.session.work import EagerDownload
 from golem_nb.storage import TransferError
+from golem_nb.ui.text import clean
 
 if TYPE_CHECKING:
     from golem_nb.events import CommandExecuted
@@ -175,6 +176,7 @@ class _Commands:
             stderr=stderr,
             exit_code=0,
             files=tuple(Path(download.dst_path) for download, _ in steps.files),
+            cut=None if not _is_cut(event.message) else clean(event.message),
         )
 
     def _explained(self, item: Item, error: Exception) -> Exception:
@@ -192,6 +194,11 @@ class _Commands:
         failure = ItemError(f"the command {code}" + (f": {said[-500:]}" if said else ""), index=item.index)
         failure.__cause__ = error
         return failure
+
+
+def _is_cut(message: str | None) -> bool:
+    """Whether a command that has succeeded has printed more than its provider keeps."""
+    return message is not None and message.startswith("The output was longer")
 
 
 def _decoded(output: str | bytes | None) -> str | None:

@@ -117,7 +117,7 @@ class Core:
         self.on_change: Callable[[], None] = lambda: None
         #: Given whenever a job, or the money, has changed.
         self.changed = Signal()
-        self._warn = warn
+        self.warn = warn
         self.desk: Desk
         self.golem: Golem
         self.ledger: Ledger
@@ -198,7 +198,7 @@ class Core:
 
     async def _start_engine(self) -> None:
         settings, daemon = self.settings, self.daemon
-        self.limits = Limits(settings.budget, settings.max_time, self.meter, self.handles.values, self._warn)
+        self.limits = Limits(settings.budget, settings.max_time, self.meter, self.handles.values, self.warn)
         own = default_strategy()
         base = own if settings.strategy is None else settings.strategy
         self.strategy = LimitedStrategy(base, self.limits, settings.provider_names, settings.max_price)

@@ -66,6 +66,8 @@ class Outcome:
         The value as it came over the wire, for the ledger.
     seconds
         How long it took, where the provider's side has measured that.
+    cut
+        What the provider says of output that it has not kept; None where it has kept all.
     """
 
     value: Any = None
@@ -76,6 +78,7 @@ class Outcome:
     encoded: bytes | None = None
     encoding: str | None = None
     seconds: float | None = None
+    cut: str | None = None
 
 
 @attrs.define(eq=False, repr=False)
@@ -104,6 +107,8 @@ class Item:
         Files that were fetched.
     error
         Why it was given up; None unless it was.
+    cut
+        What the provider says of output that it has not kept; None where it has kept all.
     """
 
     index: int
@@ -118,6 +123,7 @@ class Item:
     exit_code: int | None = None
     files: tuple[Path, ...] = ()
     error: BaseException | None = None
+    cut: str | None = None
     #: Tries that count: those that have failed because of the item, or of the provider while it was at it.
     blamed: int = 0
     #: Activities that it has failed on.
@@ -178,7 +184,7 @@ class Item:
         """
         self.value, self.files = outcome.value, outcome.files
         self.stdout, self.stderr, self.exit_code = outcome.stdout, outcome.stderr, outcome.exit_code
-        self.error = None
+        self.error, self.cut = None, outcome.cut
         self.turn("done")
         self.task.accept_result(outcome.value)
         self._finished()

@@ -305,6 +305,19 @@ def test_the_frame_has_a_row_for_any_data(session: Session, alpine: Any) -> None
     assert third == "a\\x1b[2J"
 
 
+def test_output_that_was_cut_is_told(session: Session, alpine: Any) -> None:
+    before = len(session.warnings)
+    job = session.run("head -c {} /dev/zero | tr '\\0' x", ["10", "5000000", "6000000"], payload=alpine)
+    short, long, longer = job.result(60)
+    assert len(short) == 10
+    assert 10 < len(long) == len(longer) < 5_000_000
+    assert job[0].cut is None
+    assert "bytes that are kept" in str(job[1].cut)
+    (warning,) = session.warnings[before:]
+    assert warning.startswith(f"run {job.id}: what item ")
+    assert "fetch that with `outputs`" in warning
+
+
 def test_hostile_output_is_text(session: Session, alpine: Any, network: LocalNetwork) -> None:
     job = session.run(r"printf '\033[2J<img src=x onerror=alert(1)>\377'", payload=alpine)
     (text,) = job.result(60)
