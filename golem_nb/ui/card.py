@@ -48,8 +48,9 @@ class SessionCard(Panel):
         self._session.stop()
 
     def recover(self) -> None:
-        """Settle or end what a dead kernel has left."""
-        self._session.recover()
+        """Settle or end what a dead kernel has left; what could not be done is shown."""
+        for problem in self._session.recover().problems:
+            self._fault(f"Recover: {clean(problem, 600)}")
 
     def describe(self) -> dict[str, Any]:
         """Return the state for the browser."""

@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
+
+if TYPE_CHECKING:
+    from golem_nb.ledger import RecoveryReport
 
 __all__ = [
     "ClusterFacts",
@@ -190,8 +193,8 @@ class SessionSource(Protocol):
     def stop(self) -> Any:
         """End everything, pay, and return the bill; blocks."""
 
-    def recover(self) -> Any:
-        """Settle or end what a dead kernel has left; blocks."""
+    def recover(self) -> RecoveryReport:
+        """Settle or end what a dead kernel has left, and tell what came of it; blocks."""
 
 
 class JobSource(Protocol):

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from golem_nb.frames import OfferTable
+from golem_nb.ledger import RecoveryReport
 from golem_nb.rest.scan import Offer
 from golem_nb.ui.desk import Desk
 from golem_nb.ui.instances import Trail
@@ -34,6 +35,8 @@ class Source:
         self.pressed: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
         self.delay = 0.0
+        #: What comes of what is pressed, by its name.
+        self.answers: dict[str, Any] = {}
 
     def facts(self) -> Any:
         return self.now
@@ -46,11 +49,12 @@ class Source:
         if name.startswith("_"):
             raise AttributeError(name)
 
-        def press(*values: Any, **named: Any) -> None:
+        def press(*values: Any, **named: Any) -> Any:
             time.sleep(self.delay)
             self.pressed.append((name, *values, *named.values()))
             if self.error is not None:
                 raise self.error
+            return self.answers.get(name)
 
         return press
 
@@ -78,6 +82,7 @@ session = Source(
         left=["2 agreements of session default, ended 14:02, are still open (0.2 GLM an hour)"],
     )
 )
+session.answers["recover"] = RecoveryReport()
 desk = Desk(session)
 
 job = Source(

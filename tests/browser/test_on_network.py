@@ -259,6 +259,56 @@ session
     assert left_at(shared) == (0, 0)
 
 
+def test_what_a_killed_kernel_has_left_on_its_own_network_is_recovered_by_a_button(
+    notebook: Open, lab_data: Path
+) -> None:
+    """The network has ended with its kernel: the button starts it again, pays, and removes it."""
+    book = notebook(
+        [
+            BEGIN,
+            """
+job = session.run(
+    "test {} -lt 4 || sleep 100", range(6), payload=vm.repo(image_tag="golem/alpine:latest"), max_workers=2
+)
+job
+""",
+        ]
+    )
+    card = book.page.locator(".gnb-card")
+    expect(book.page.locator(".gnb-progress")).to_contain_text(
+        "4 of 6 items done · 2 running", timeout=60_000
+    )
+    folder = lab_data / "localnet" / book.ask("session._core.daemon.localnet").strip("'")
+    os.kill(int(book.ask("__import__('os').getpid()")), 9)
+    book.page.locator(".jp-Dialog").get_by_role("button", name="Ok").click(timeout=30_000)
+    book.settle()
+    book.run_cell(0)
+    left = card.locator(".gnb-notice li")
+    expect(left).to_contain_text("2 agreements in force", timeout=60_000)
+    # that network has ended, and is kept for what is owed
+    deadline = time.monotonic() + 30
+    while not (folder / "unsettled.json").exists() and time.monotonic() < deadline:
+        book.page.wait_for_timeout(200)
+    assert (folder / "unsettled.json").exists()
+    assert book.ask("session.history().costs.accepted.sum() > 0") in ("False", "np.False_")
+    recover = card.get_by_role("button", name="Recover")
+    recover.click()
+    card.get_by_role("alertdialog").get_by_role("button", name="Recover").click()
+    expect(card.get_by_role("button", name="Recovering …")).to_be_disabled()
+    expect(left).to_have_count(0, timeout=120_000)
+    expect(card.get_by_role("button", name="Recover")).to_be_hidden()
+    assert card.get_by_role("alert").locator("li").count() == 0
+    assert book.ask("session.left") == "[]"
+    assert book.ask("session.history().agreements.settled.all()") in ("True", "np.True_")
+    assert book.ask("session.history().costs.accepted.sum() > 0") in ("True", "np.True_")
+    deadline = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < deadline:
+        book.page.wait_for_timeout(200)
+    assert not folder.exists()
+    book.screenshot("card-recovered", card)
+    book.ask("session.stop()")
+
+
 def test_a_look_at_the_market_chooses_providers(notebook: Open) -> None:
     book = notebook([BEGIN, "explorer = session.market()\nexplorer"])
     market = book.page.locator(".gnb-market")

@@ -109,6 +109,13 @@ def test_an_error_of_a_button_is_shown_where_it_was_pressed(notebook: Open) -> N
     expect(fault).to_contain_text("Recover: RuntimeError: the daemon <b>is</b> gone")
     fault.get_by_role("button", name="Dismiss this error").click()
     expect(fault.locator("li")).to_have_count(0)
+    # what a recovery could not do is no exception, but nobody else would tell it
+    book.ask(
+        "session.answers['recover'].problems.append('session <i>a</i> is locked')", "session.error = None"
+    )
+    card.get_by_role("button", name="Recover").click()
+    card.get_by_role("alertdialog").get_by_role("button", name="Recover").click()
+    expect(fault).to_contain_text("Recover: session <i>a</i> is locked")
 
 
 def test_two_views_a_reload_and_the_same_cell_again(notebook: Open) -> None:
