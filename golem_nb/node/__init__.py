@@ -5,7 +5,7 @@ from __future__ import annotations
 from golem_nb.node.binary import YagnaBinary, find_yagna
 from golem_nb.node.commands import AppKey, Balance, Commands, NodeIdentity
 from golem_nb.node.daemon import Yagna
-from golem_nb.node.discovery import RunningDaemon, describe_daemon
+from golem_nb.node.discovery import RunningDaemon, balances, describe_daemon
 from golem_nb.node.errors import (
     DaemonStartError,
     FolderInUseError,
@@ -31,6 +31,7 @@ __all__ = [
     "YagnaBinary",
     "YagnaNotFoundError",
     "YagnaTooOldError",
+    "balances",
     "describe_daemon",
     "find_yagna",
 ]

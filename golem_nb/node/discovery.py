@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from golem_nb.rest import Configuration, Identity, Payment
 from golem_nb.rest.ids import NodeId
 from golem_nb.rest.payment import Account
 
-__all__ = ["RunningDaemon", "describe_daemon"]
+__all__ = ["RunningDaemon", "balances", "describe_daemon"]
 
 _DEFAULT_BUS = "/tmp/yagna.sock"  # noqa: S108 - the daemon's own default
 
@@ -81,7 +82,7 @@ async def describe_daemon(api_config: ApiConfig | None = None, bus: Path | None 
         version=version.version,
         node_id=me.identity,
         accounts=tuple(mine),
-        balances=await _balances(bus or _bus(), me.identity, mine),
+        balances=await balances(mine, bus),
     )
 
 
@@ -90,13 +91,29 @@ def _bus() -> Path:
     return Path(url.path if url.scheme == "unix" and url.path else _DEFAULT_BUS)
 
 
-async def _balances(bus: Path, node_id: NodeId, accounts: list[Account]) -> tuple[Balance, ...]:
-    if not bus.is_socket():  # noqa: ASYNC240 - one stat of a local file
+async def balances(accounts: Sequence[Account], bus: Path | None = None) -> tuple[Balance, ...]:
+    """Ask a running daemon what its accounts hold.
+
+    Parameters
+    ----------
+    accounts
+        Of the daemon, as its API gives them.
+    bus
+        The unix socket of its service bus; that of `GSB_URL`, or `/tmp/yagna.sock`, if not given.
+
+    Returns
+    -------
+    tuple of Balance
+        One for each account; none where the bus cannot be reached, or is that of another daemon.
+    """
+    bus = bus or _bus()
+    if not bus.is_socket():
         return ()
     try:
         # no data folder is needed to talk to a daemon; none of the user's may be touched
         commands = Commands(find_yagna().path, bus, bus.parent, {})
-        if all(identity.node_id != node_id for identity in await commands.identities()):
+        known = {identity.node_id for identity in await commands.identities()}
+        if any(account.address not in known for account in accounts):
             return ()  # the bus of another daemon
         return tuple([await commands.balance(account.network, account.address) for account in accounts])
     except NodeError:

@@ -12,6 +12,7 @@ from golem_nb.ui.sources import RunningFact, SessionFacts
 
 if TYPE_CHECKING:
     from golem_nb.session.core import Core
+    from golem_nb.session.limits import Limits
 
 __all__ = ["session_facts"]
 
@@ -44,6 +45,7 @@ def session_facts(core: Core) -> SessionFacts:
         real_money=mainnet,
         node_id=core.node_id or None,
         account=core.account or None,
+        balance=core.balance,
         running=tuple(map(_fact, running)),
         left=tuple(core.leftovers),
         problem=_problem(core),
@@ -65,11 +67,12 @@ def _problem(core: Core) -> str | None:
         return f"The ledger cannot be written, so a crash would lose its end: {book.problem}"
     if core.failure is not None:
         return f"It could not be started: {core.failure}"
-    limits = getattr(core, "limits", None)
+    limits: Limits | None = getattr(core, "limits", None)
     # a limit that was near and is not any more is no matter of the present
-    for warnings in (() if limits is None else limits.standing, core.watchdog.findings):
-        if warnings:
-            return warnings[0]
+    if limits is not None and limits.standing:
+        return limits.standing[0]
+    if core.watchdog.findings:
+        return core.watchdog.findings[-1]
     if core.settings.place.is_local and os.environ.get("YAGNA_APPKEY"):
         return (
             "YAGNA_APPKEY is set, but this session does not use it: it works on this machine, where nothing "

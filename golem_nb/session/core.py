@@ -31,6 +31,7 @@ from golem_nb.golem import Golem
 from golem_nb.ledger import Ledger
 from golem_nb.ledger import Place as LedgerPlace
 from golem_nb.log import get_logger
+from golem_nb.node import balances
 from golem_nb.payload.registry import NETWORK_REGISTRY
 from golem_nb.rest import Configuration, Identity, Payment
 from golem_nb.rest.errors import ApiError
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from golem_nb.engine import Engine
     from golem_nb.ledger import Book, ProviderRecord
     from golem_nb.payload import Payload
+    from golem_nb.rest.payment import Account
     from golem_nb.services import ServiceSerialization
     from golem_nb.session.clusters import ClusterHandle
     from golem_nb.session.handle import Handle
@@ -84,6 +86,9 @@ _COSTLY = (
 
 #: Seconds after which it is asked for the first time whether what was accepted is settled, and at most.
 SETTLED_AFTER, SELDOM = 6.0, 300.0
+
+#: What others have paid of the account is known after so many seconds.
+OTHERS = 60.0
 
 #: Of all sessions of the process, so that events name each job by the name that its handle has.
 _numbers = itertools.count(1)
@@ -129,6 +134,8 @@ class Core:
         self.leftovers: list[str] = []
         self.node_id = ""
         self.account = ""
+        #: What the account holds; None where the daemon's service bus cannot be reached.
+        self.balance: Decimal | None = None
         self.strategy: LimitedStrategy
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = asyncio.Event()
@@ -137,6 +144,8 @@ class Core:
         self.stopped = False
         self._watching: list[asyncio.Task[None]] = []
         self._unsettled = asyncio.Event()
+        self._paying: Account | None = None
+        self._paid = asyncio.Event()
 
     # -- start and stop -----------------------------------------------------------------------------------
 
@@ -194,7 +203,8 @@ class Core:
             self.node_id = (await Identity(configuration.root()).me()).identity
             accounts = await Payment(configuration.payment()).accounts()
         mine = (a for a in accounts if a.network == daemon.payment_network and a.send)
-        self.account = next((account.address for account in mine), "")
+        self._paying = next(mine, None)
+        self.account = "" if self._paying is None else self._paying.address
 
     async def _start_engine(self) -> None:
         settings, daemon = self.settings, self.daemon
@@ -228,6 +238,7 @@ class Core:
         self._watching = [
             asyncio.create_task(self.limits.run(), name="limits of the session"),
             asyncio.create_task(self._follow_payments(), name="payments of the session"),
+            asyncio.create_task(self._follow_balance(), name="balance of the session"),
         ]
 
     def _on_service(self, event: ServiceStateChanged | ServiceFinished) -> None:
@@ -281,6 +292,12 @@ class Core:
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
         await self.take_payments()
+        if self._paid.is_set():
+            # what the card says last is to be true, but nobody waits long for that
+            self.balance = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLED_AFTER):
+                    await self._take_balance()
         await self.book.close(suspended)
         await asyncio.to_thread(self.ledger.close)
         await self.settings.place.close()
@@ -308,8 +325,25 @@ class Core:
         except ApiError as error:
             logger.debug("What was settled is not known: %s", error)
             return
+        before = self.recorder.totals().settled
         self.recorder.add_payments(records)
         self.book.payments(records)
+        if self.recorder.totals().settled != before:
+            self._paid.set()
+
+    async def _follow_balance(self) -> None:
+        """Learn what the account holds: at first, when something was paid, and now and then."""
+        while True:
+            await self._take_balance()
+            self.touched()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OTHERS):
+                    await self._paid.wait()
+
+    async def _take_balance(self) -> None:
+        self._paid.clear()
+        accounts = [] if self._paying is None else [self._paying]
+        self.balance = next((each.amount for each in await balances(accounts, self.daemon.bus)), None)
 
     async def _follow_payments(self) -> None:
         """Learn what was settled, soon after something was accepted, and then less and less often."""

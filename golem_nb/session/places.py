@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from pathlib import Path
 from typing import Protocol
 
 import attrs
@@ -34,6 +35,8 @@ class Daemon:
     localnet: str | None = None
     #: Whether that network ends with this process.
     owned: bool = False
+    #: The socket of the daemon's service bus; None: the environment's, or the daemon's default.
+    bus: Path | None = None
 
 
 class Place(Protocol):
@@ -111,6 +114,7 @@ class LocalPlace:
             registry=network.registry_url,
             localnet=network.name,
             owned=not network.is_shared,
+            bus=Path(network.env["GSB_URL"].removeprefix("unix:")),
         )
 
     async def close(self) -> None:

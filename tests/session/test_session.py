@@ -10,14 +10,17 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from golem_nb import Session
 from golem_nb.engine.errors import InsufficientFundsError
+from golem_nb.localnet import LocalNetwork
+from golem_nb.node import describe_daemon
 from golem_nb.rest import Configuration, Market, Payment
 from golem_nb.session.bill import Bill, BillLine
 from golem_nb.session.errors import (
@@ -26,9 +29,6 @@ from golem_nb.session.errors import (
     SessionClosedError,
     SessionError,
 )
-
-if TYPE_CHECKING:
-    from golem_nb.localnet import LocalNetwork
 
 
 async def left_at(network: LocalNetwork) -> tuple[int, int]:
@@ -120,6 +120,33 @@ def test_who_stops_waiting_for_the_end_may_wait_again(
     assert bill.accepted == session.money.accepted > 0
     assert session.money.reserved == 0
     assert session.stop() is bill
+
+
+@pytest.mark.localnet
+def test_the_card_knows_what_the_account_holds(data_dir: Path, alpine: Any) -> None:
+    def soon(condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + 90
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return condition()
+
+    # a network whose account no other session pays from
+    with LocalNetwork(providers=1) as network:
+        bus = Path(network.env["GSB_URL"].removeprefix("unix:"))
+
+        def holds() -> Decimal:
+            found = asyncio.run(describe_daemon(network.api_config, bus)).balances
+            return next(each.amount for each in found if each.platform == "erc20-hoodi-tglm")
+
+        session = Session(budget=1, network=network, name="paying")
+        before = holds()
+        assert soon(lambda: session.facts().balance == before)
+        session.run("sleep 1", payload=alpine).result(60)
+        # the daemon pays some seconds later
+        assert soon(lambda: session.facts().settled > 0)
+        assert soon(lambda: session.facts().balance == holds() < before)
+        session.stop()
+        assert session.facts().balance is not None
 
 
 def test_a_named_network_is_that_of_the_daemon_in_the_environment(
