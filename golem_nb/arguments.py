@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from numbers import Integral, Real
 from typing import TypeVar
 
-__all__ = ["amount", "count", "duration", "instance", "number"]
+__all__ = ["amount", "count", "duration", "future", "instance", "number"]
 
 T = TypeVar("T")
 
@@ -97,6 +97,22 @@ def count(name: str, value: object) -> int:
     if whole < 1:
         raise ValueError(f"{name} must be at least 1, not {_shown(value)}")
     return whole
+
+
+def future(name: str, value: object) -> datetime:
+    """Read a moment that is still to come; one without a time zone is local.
+
+    Raises
+    ------
+    TypeError
+        It is no `datetime`.
+    ValueError
+        It is over.
+    """
+    moment = instance(name, value, datetime, "a datetime").astimezone()
+    if moment <= datetime.now(UTC):
+        raise ValueError(f"{name} must be in the future, not {value}")
+    return moment
 
 
 def instance(name: str, value: object, kind: type[T], wanted: str) -> T:

@@ -400,8 +400,8 @@ class Golem:
         Raises
         ------
         ValueError
-            There is no payload, or two different ones; fewer `instance_params` than instances; or addresses
-            without a network.
+            There is no payload, or two different ones; fewer `instance_params` than instances; addresses
+            without a network; or the expiration is over.
         NetworkError
             An address makes no sense, is outside of the network or taken, or there is none left.
         RuntimeError
@@ -420,6 +420,8 @@ class Golem:
         engine = self._running()
         if network_addresses and network is None:
             raise ValueError("`network_addresses` provided without a `network`.")
+        if expiration is not None:
+            expiration = arguments.future("expiration", expiration)
         payload = await _payload(service_class, payload)
         cluster = Cluster(engine, service_class, payload, expiration, network)
         cluster.spawn_instances(num_instances, instance_params, network_addresses)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from golem_nb import arguments
 from golem_nb.engine.charges import LinearPrice
 from golem_nb.events import ServiceFinished, ServiceStateChanged
 from golem_nb.log import get_logger
 from golem_nb.session.choice import hourly
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
 from golem_nb.session.handle import Handle, Progress
+from golem_nb.session.networks import SessionNetwork
 from golem_nb.session.payloads import checked_payload
 from golem_nb.session.proxies import ClusterProxy
 from golem_nb.session.waiting import WaitLine
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from golem_nb.payload import Payload
     from golem_nb.services import Cluster, Service
     from golem_nb.session.core import Core
-    from golem_nb.session.networks import SessionNetwork
     from golem_nb.ui.panel import Panel
     from golem_nb.ui.terminal import Terminal
 
@@ -81,8 +82,12 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._payload = None if payload is None else checked_payload(payload)
         self._params = None if instance_params is None else [dict(entry) for entry in instance_params]
         self._wanted = num_instances if num_instances is not None else len(self._params or [{}])
-        self._expiration = expiration
-        self._network = network
+        self._expiration = None if expiration is None else arguments.future("expiration", expiration)
+        self._network = (
+            None
+            if network is None
+            else arguments.instance("network", network, SessionNetwork, "what session.create_network() gives")
+        )
         self._addresses = network_addresses
         self.max_cost = max_cost
         self._cluster: Cluster[Any] | None = None
@@ -201,13 +206,14 @@ class ClusterHandle(Handle[Any, list[Any]]):
             Keyword arguments for the ``__init__`` of each.
         """
         params = None if instance_params is None else [dict(entry) for entry in instance_params]
-        self._do(self._add, count, params)
+        self._do(self._add, arguments.count("count", count), params)
 
     def scale(self, wanted: int) -> None:
         """Start or stop instances until there are as many as wanted."""
-        if wanted < 0:
-            raise ValueError(f"wanted must not be negative, not {wanted}")
-        self._do(self._scale, wanted)
+        number = arguments.number(wanted)
+        if not isinstance(number, int) or number < 0:
+            raise ValueError(f"wanted must be a whole number that is not negative, not {wanted!r:.100}")
+        self._do(self._scale, number)
 
     def stop(self) -> None:
         """Let all instances stop, with their shutdown handlers, and end the cluster; waits for that."""
@@ -284,8 +290,11 @@ class ClusterHandle(Handle[Any, list[Any]]):
         TimeoutError
             None has come in time.
         """
-        signal = self._core.portal.wait(self._find(instance_id).receive_message(), timeout)
-        return signal.message
+        instance = self._find(instance_id)
+        try:
+            return self._core.portal.wait(instance.receive_message(), timeout).message
+        except TimeoutError:
+            raise TimeoutError(f"{instance} has sent no message within {timeout} s") from None
 
     def terminal(self, instance_id: str | None = None) -> Terminal:
         """Open a terminal on an instance, to be shown in a cell.

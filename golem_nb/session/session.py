@@ -538,8 +538,7 @@ class Session(SessionViews):
         True
         >>> cluster.stop()
         """
-        if not hasattr(service_class, "get_payload"):
-            raise TypeError(f"the first argument must be a subclass of Service, not {service_class!r:.100}")
+        _check_service_class(service_class)
         return self._start(
             ClusterHandle(
                 self._core,
@@ -600,6 +599,7 @@ class Session(SessionViews):
             cluster = session.adopt(WebService)
             cluster.wait(timeout=60)
         """
+        _check_service_class(service_class)
         self._wait(self._core.ready())
         name = service_class.__name__
         running = self._core.left_running()
@@ -764,6 +764,13 @@ class Session(SessionViews):
         logger.warning("%s", text)
         if in_notebook():
             print(text, file=sys.stderr)  # noqa: T201 - the user is told in the cell
+
+
+def _check_service_class(given: object) -> None:
+    from golem_nb.services import Service  # loaded only by those who have services
+
+    if not (isinstance(given, type) and issubclass(given, Service)):
+        raise TypeError(f"the first argument must be a subclass of Service, not {given!r:.100}")
 
 
 def _items(data: Iterable[Any]) -> list[Any]:

@@ -136,6 +136,8 @@ async def test_expiration(golem: Golem) -> None:
     naive = datetime.now() + timedelta(minutes=10)
     cluster = await golem.run_service(Talker, num_instances=0, expiration=naive)
     assert cluster.expiration == naive.astimezone(UTC)
+    with pytest.raises(ValueError, match="expiration must be in the future"):
+        await golem.run_service(Talker, expiration=datetime.now())
 
 
 async def test_a_golem_that_does_not_run_has_no_services() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -123,8 +124,13 @@ def test_the_number_of_instances_can_be_changed(run: Callable[..., ClusterHandle
     assert len(cluster.result(60)) == 2
     cluster.scale(0)
     assert until(lambda: "running" not in states(cluster))
-    with pytest.raises(ValueError, match="must not be negative"):
-        cluster.scale(-1)
+    for wrong in (-1, 1.5, "2"):
+        with pytest.raises(ValueError, match="whole number that is not negative"):
+            cluster.scale(wrong)  # type: ignore[arg-type]
+    for few in (0, -1):
+        with pytest.raises(ValueError, match="count must be at least 1"):
+            cluster.add(few)
+    assert cluster.wanted == 0
     with pytest.raises(KeyError, match="there are"):
         cluster.stop_instance("nobody")
 
@@ -200,12 +206,21 @@ def test_a_cluster_in_a_network(run: Callable[..., ClusterHandle], session: Sess
 
 
 def test_mistakes_are_found_at_once(session: Session) -> None:
-    with pytest.raises(TypeError, match="subclass of Service"):
-        session.cluster(object)  # type: ignore[arg-type]
+    before = list(session.jobs)
+    for no_class in (object, Echo(), lambda: None):
+        with pytest.raises(TypeError, match="subclass of Service"):
+            session.cluster(no_class)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"network must be what session\.create_network\(\) gives"):
+        session.cluster(Echo, network="192.168.0.0/24")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expiration must be a datetime"):
+        session.cluster(Echo, expiration=3600)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expiration must be in the future"):
+        session.cluster(Echo, expiration=datetime.now(UTC) - timedelta(seconds=1))
     with pytest.raises(ValueError, match="at least 1"):
         session.cluster(Echo, 0)
     with pytest.raises(TypeError, match="did you mean 'num_instances'"):
         session.cluster(Echo, num_instance=2)  # type: ignore[call-arg]
+    assert list(session.jobs) == before
 
 
 SERVER = """

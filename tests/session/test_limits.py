@@ -129,7 +129,7 @@ def test_a_job_has_a_limit_of_its_own(begin: Begin, alpine: Any) -> None:
     with pytest.raises(LimitReachedError, match=r"`max_cost` of 0\.15 GLM"):
         job.result(60)
     assert job.values == ["", None]
-    assert job.money.accepted + job.money.reserved <= Decimal("0.15") * Decimal("1.02")
+    assert job.money.accepted + job.money.reserved <= Decimal("0.15")
     assert any(f"max_cost` of run {job.id}" in warning for warning in session.warnings)
     assert other.result(60) == ["done\n"]
 
