@@ -106,12 +106,21 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
 
 def blocks(page: Path) -> list[str]:
     """The code of a page that is to be run; what is not says why, in a comment above it."""
-    found = [code for excuse, code in BLOCK.findall(page.read_text("utf-8")) if not excuse]
-    # whole programs are run as such
-    return [code for code in found if "asyncio.run(" not in code or "# in a script" in code]
+    return [code for excuse, code in BLOCK.findall(page.read_text("utf-8")) if not excuse]
 
 
-WITH_CODE = [page for page in PAGES if blocks(page)]
+def is_program(code: str) -> bool:
+    """Whether it is run as it is, by itself, and not as a cell."""
+    return "asyncio.run(" in code
+
+
+def named(pages: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+WITH_CELLS = [page for page in PAGES if not all(map(is_program, blocks(page)))]
+# what that of README.md prints is compared by tests/test_readme.py
+WITH_PROGRAMS = [page for page in PAGES[1:] if any(map(is_program, blocks(page)))]
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +134,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 
 @pytest.mark.localnet
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+@named(WITH_CELLS)
 def test_code_runs(page: Path, environment: dict[str, str], tmp_path: Path) -> None:
     for name in ("one.md", "two.md"):
         (tmp_path / name).write_text("some words\n")
-    cells = [new_code_cell(code) for code in blocks(page)]
+    cells = [new_code_cell(code) for code in blocks(page) if not is_program(code)]
     cells.append(new_code_cell("[session.stop() for session in [Session.find()] if session]"))
     cells[-1].source = "from golem_nb import Session\n" + cells[-1].source
     client = NotebookClient(
@@ -139,13 +148,33 @@ def test_code_runs(page: Path, environment: dict[str, str], tmp_path: Path) -> N
     nbformat.validate(client.nb)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.localnet
+@named(WITH_PROGRAMS)
+def test_programs_run_by_themselves(page: Path, tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("YAGNA_")}
+    for code in filter(is_program, blocks(page)):
+        program = tmp_path / "program.py"
+        program.write_text(code, "utf-8")
+        done = subprocess.run(
+            [sys.executable, str(program)],
+            cwd=tmp_path,
+            env={**env, "GOLEM_NB_DATA_DIR": str(tmp_path / "data")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@named(PAGES)
 def test_code_is_python(page: Path) -> None:
     for _, code in BLOCK.findall(page.read_text("utf-8")):
         compile(code, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@named(PAGES)
 def test_commands_exist(page: Path) -> None:
     makefile = MAKEFILE.read_text("utf-8")
     for block in CONSOLE.findall(page.read_text("utf-8")):
