@@ -336,8 +336,9 @@ class Limits:
             handle.end_early(
                 LimitReachedError(
                     f"{handle.kind} {handle.id} has reached its `max_cost` of {limit} GLM "
-                    f"({money.accepted:.6f} GLM accepted, up to {money.reserved:.6f} GLM owed): it was "
-                    "ended, what is finished is kept."
+                    f"({money.accepted:.6f} GLM accepted, up to {money.reserved:.6f} GLM owed, and up to "
+                    f"{rate * ENDING:.6f} GLM more until all has ended): it was ended, what is finished is "
+                    "kept."
                 )
             )
             return []
