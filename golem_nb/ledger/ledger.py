@@ -315,6 +315,8 @@ class Ledger:
         ----------
         node_id
             Only those of this identity of the daemon; None: of any.
+        sessions
+            Ids of the sessions to look at; None: all that are dead.
         """
         with self._reading:
             return left(self._reader, self._locks, node_id=node_id, sessions=sessions)

@@ -56,3 +56,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"golem_nb.localnet.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -208,8 +208,6 @@ class CompManifest:
 class Manifest:
     """A computation payload manifest.
 
-    `created_at` is now and `expires_at` ten years later unless given; both in UTC.
-
     Parameters
     ----------
     payload
@@ -220,6 +218,10 @@ class Manifest:
         What it is about, for people.
     version
         Of the format.
+    created_at
+        When it was made, in UTC; now unless given.
+    expires_at
+        Until when it holds, in UTC; ten years after `created_at` unless given.
     """
 
     payload: list[ManifestPayload] = attrs.field(factory=list)

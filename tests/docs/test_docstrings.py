@@ -61,13 +61,15 @@ MADE_BY_US = {
 
 
 def described(doc: str) -> set[str]:
-    """The names that a docstring describes: in its sections, or in its sentences."""
+    """The names that a docstring describes: in its sections, or where it has none, in its sentences."""
     parsed = NumpyDocString(doc)
-    found = set(re.findall(r"\w+", " ".join(parsed["Summary"] + parsed["Extended Summary"])))
-    for section in ("Parameters", "Other Parameters", "Attributes"):
-        for entry in parsed[section]:
-            found |= {name.strip().lstrip("*") for name in entry.name.split(",")}
-    return found
+    found = {
+        name.strip().lstrip("*")
+        for section in ("Parameters", "Other Parameters", "Attributes")
+        for entry in parsed[section]
+        for name in entry.name.split(",")
+    }
+    return found or set(re.findall(r"\w+", " ".join(parsed["Summary"] + parsed["Extended Summary"])))
 
 
 def parameters(value: Any) -> list[str]:

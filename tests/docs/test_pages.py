@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import itertools
 import os
 import re
@@ -18,6 +20,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+
+# helpers beside the tests: they are no package
+sys.path.insert(0, str(Path(__file__).parent))
+
+from public import modules, names
 
 from golem_nb.__main__ import _parser
 from golem_nb.localnet import LocalNetwork, down
@@ -92,6 +99,45 @@ def test_all_links_inside_lead_somewhere(site: Path) -> None:
             if not target.exists() or (parts.fragment and known and unquote(parts.fragment) not in known.ids):
                 broken.append(f"{path.relative_to(site)}: {link}")
     assert not broken, "\n".join(broken)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_names_that_pages_refer_to_are_in_the_reference(site: Path) -> None:
+    # Sphinx says nothing of one that it does not find, and shows it as code; in docstrings that is right
+    found = [
+        (str(path.relative_to(site)), name, bool(link))
+        for path in site.rglob("*.html")
+        if "api" not in path.parts
+        for link, name in re.findall(
+            r'(<a [^>]*>)?<code class="xref py.*?>(.*?)</code>', path.read_text("utf-8")
+        )
+    ]
+    assert len(found) > 5
+    assert [(page, re.sub("<.*?>", "", name)) for page, name, link in found if not link] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    pages = list(site.glob("api/*.html"))
+    described = {anchor.rpartition(".")[2] for path in pages for anchor in Page(path).ids}
+    # what has no docstring of its own, such as a constant, is in a table
+    in_tables = {
+        name.rpartition(".")[2]
+        for path in pages
+        for name in re.findall(r'<td>.*?<span class="pre">([\w.]+)</span>', path.read_text("utf-8"))
+    }
+    missing = []
+    for module in map(importlib.import_module, modules()):
+        for name in names(module):
+            value = getattr(module, name)
+            has_docstring = inspect.isclass(value) or inspect.isroutine(value)
+            if name not in (
+                described if has_docstring and module.__name__ != "golem_nb" else described | in_tables
+            ):
+                missing.append(f"{module.__name__}.{name}")
+    assert missing == []
 
 
 @pytest.mark.slow
