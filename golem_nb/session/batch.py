@@ -205,6 +205,7 @@ class Batch(Handle[Item, list[Any]]):
         number = min(self._max_workers, len(items))
         engine.start_job(job, Lanes(job, self._what, queue, settling, number, self._timeout).run)
         self._begin_work()
+        self.notes.clear()
         error = await job.over
         if queue.failed >= HOPELESS and not queue.done:
             self.notes.append(f"the first {queue.failed} items have all failed, so the others were not tried")
@@ -247,7 +248,7 @@ class Batch(Handle[Item, list[Any]]):
                 item.turn("cancelled")
         errors = self.errors
         if error is None and errors:
-            error = ItemsFailedError(self._name, sorted(errors.items()), len(self._items))
+            error = ItemsFailedError(self._name, sorted(errors.items()), len(self._items), self.notes)
         super()._settle(error)
 
     def _outcome(self) -> list[Any]:

@@ -138,13 +138,16 @@ class ItemsFailedError(SessionError):
         By index of the item, the error of its last try.
     """
 
-    def __init__(self, name: str, errors: Sequence[tuple[int, BaseException]], total: int) -> None:
+    def __init__(
+        self, name: str, errors: Sequence[tuple[int, BaseException]], total: int, notes: Sequence[str] = ()
+    ) -> None:
         self.errors = dict(errors)
+        noted = "".join(f"\n  {note}" for note in notes)
         shown = "".join(f"\n  item {index}: {error}" for index, error in errors[:5])
         more = f"\n  … and {len(errors) - 5} more" if len(errors) > 5 else ""
         super().__init__(
             f"{len(errors)} of {total} items of {name} could not be computed (`.errors` has all, "
-            f"`.values` the others, `.retry_failed()` tries them again):{shown}{more}"
+            f"`.values` the others, `.retry_failed()` tries them again):{shown}{more}{noted}"
         )
 
 
