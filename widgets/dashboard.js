@@ -40,7 +40,15 @@ function render(context) {
     const list = h("div", { class: "gnb-choices" });
     const box = h("fieldset", {}, h("legend", { class: "gnb-muted" }, "Shown"), list);
     frame.body.append(box);
+    /** @type {boolean | undefined} */
+    let dark;
     const update = (/** @type {State} */ state) => {
+      const nowDark = frame.root.getAttribute("data-theme") === "dark";
+      if (dark !== nowDark) {
+        dark = nowDark;
+        // what is left of the figure when the session is over is made by the kernel
+        frame.store.send({ kind: "theme", dark });
+      }
       frame.title(`Dashboard of session ${state.name}`, "▦");
       const now = Date.now();
       /** @type {[string, { title: string, shown: boolean }][]} */

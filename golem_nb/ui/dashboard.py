@@ -107,6 +107,7 @@ class Dashboard(Panel):
         self._facts = session.facts()
         self._show = check(show)
         self._columns = 2
+        self._dark = False
         self._prices: Part = prices_part(pd.DataFrame({"price_full_hour": []}))
         self._prices_at = 0.0
         self._drawing = threading.Lock()
@@ -120,7 +121,7 @@ class Dashboard(Panel):
     @property
     def figure(self) -> go.Figure:
         """A plain figure of this moment, to be changed and exported."""
-        return assembled(self._compute(), self._show)
+        return assembled(self._compute(), self._show, dark=self._dark)
 
     @property
     def over(self) -> bool:
@@ -148,8 +149,10 @@ class Dashboard(Panel):
         self._pump.mark()
 
     def on_other(self, message: Mapping[str, Any], _: list[Any], /) -> None:
-        """Hear how much room there is in the browser."""
-        if message.get("kind") == "narrow":
+        """Hear how much room there is in the browser, and which theme."""
+        if message.get("kind") == "theme":
+            self._dark = message.get("dark") is True
+        elif message.get("kind") == "narrow":
             # the next drawing places everything anew
             self._columns = 1 if message.get("narrow") is True else 2
             self._pump.mark()
@@ -159,7 +162,7 @@ class Dashboard(Panel):
         wanted = [name in chosen for name in PARTS for _ in range(SLOTS[name])]
         self._laid = placed(self._parts, chosen, self._columns)
         with self.live.batch_update():
-            self.live.layout.update(self._laid)
+            self._lay(self._laid)
             for trace, visible in zip(self.live.data, wanted, strict=True):
                 trace.visible = visible
 
@@ -187,7 +190,11 @@ class Dashboard(Panel):
         """Return what is left of it: the figure as it was, which needs no kernel, and the other faces."""
         from plotly.io import to_json
 
-        figure: dict[str, Any] = json.loads(to_json(self.figure, validate=False))
+        last = self.figure
+        # the page's theme is not asked any more, and may be another one when the notebook is opened again
+        paper = "#111111" if self._dark else "#ffffff"
+        last.update_layout(paper_bgcolor=paper, plot_bgcolor=paper)
+        figure: dict[str, Any] = json.loads(to_json(last, validate=False))
         return {"application/vnd.plotly.v1+json": figure, **super().last_bundle()}
 
     def face_html(self) -> str:
@@ -253,7 +260,14 @@ class Dashboard(Panel):
             laid = placed(self._parts, self._show, self._columns)
             if laid != self._laid:
                 self._laid = laid
-                self.live.update_layout(laid)
+                with self.live.batch_update():
+                    self._lay(laid)
+
+    def _lay(self, laid: Mapping[str, Any]) -> None:
+        # an update would give each annotation what the one before it in its place had, and leave what is
+        # too many
+        self.live.layout.annotations = laid["annotations"]
+        self.live.layout.update({name: value for name, value in laid.items() if name != "annotations"})
 
 
 def _frame(**columns: Any) -> pd.DataFrame:

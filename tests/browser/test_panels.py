@@ -30,7 +30,8 @@ CONTRAST = """root => {
   const behind = node => {
     const layers = [];
     for (let n = node; n; n = above(n)) {
-      const colour = rgba(getComputedStyle(n).backgroundColor);
+      const paper = n.matches(".svg-container") ? n.querySelector(".main-svg") : n;
+      const colour = rgba(getComputedStyle(paper).backgroundColor);
       if (colour[3]) layers.unshift(colour);
     }
     return layers.reduce((below, layer) => over(layer, below), [255, 255, 255]);
@@ -453,6 +454,23 @@ def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
     assert plot.evaluate("node => node.getBoundingClientRect().width") > 500
     book.ask("emit(rush.turn())")
     expect(plot.locator(".bartext", has_text="33").first).to_be_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_last_figure_of_a_session_can_be_read_in_either_theme(notebook: Open, dark: bool) -> None:
+    book = notebook([START, LIVE], dark=dark)
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot.locator(".bartext", has_text="3").first).to_be_visible()
+    book.wait_for("board._dark", str(dark))
+    book.ask("desk.end()")
+    expect(plot).to_have_count(0)
+    last = book.cell(1).locator(".js-plotly-plot")
+    expect(last.locator(".bartext", has_text="3").first).to_be_visible()
+    for other in (dark, not dark):
+        book.theme(dark=other)
+        worst = last.evaluate(CONTRAST)
+        assert worst[0] >= 4.5, worst
+    book.screenshot(f"dashboard-last-{'dark' if dark else 'light'}", last)
 
 
 #: A page in which every module is late for anywidget.

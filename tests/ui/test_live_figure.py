@@ -91,6 +91,21 @@ def test_where_there_is_little_room_subplots_are_below_each_other(stage: ModuleT
         assert dashboard.live.layout.height == height
 
 
+def test_words_about_nothing_leave_with_it_and_each_heading_is_there_once(stage: ModuleType) -> None:
+    dashboard, rush, desk = board(stage)
+    for events in (rush.begin(), [rush.proposal(1)], rush.turn()):
+        for event in events:
+            desk.take(event)
+        dashboard.flush()
+        shown, plain = dashboard.live.layout.annotations, dashboard.figure.layout.annotations
+        assert [(each.text, each.opacity) for each in shown] == [(each.text, each.opacity) for each in plain]
+    dashboard.choose(["costs", "tasks"])
+    assert [each.text for each in dashboard.live.layout.annotations] == [
+        "<b>Cost, of a budget of 1 GLM</b>",
+        "<b>Tasks by state</b>",
+    ]
+
+
 def test_a_choice_hides_the_rest(stage: ModuleType) -> None:
     dashboard, _, _ = board(stage)
     dashboard.choose(["costs"])
