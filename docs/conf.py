@@ -70,7 +70,7 @@ def skip(app: object, what: str, name: str, obj: object, skip: bool, options: ob
 HANDLES = {
     f"golem_nb.session.{name}"
     for name in ("Batch", "ClusterHandle", "ClusterProxy", "Handle", "Item", "SessionNetwork", "TasksJob")
-}
+} | {"golem_nb.ui.market.MarketExplorer", "golem_nb.ui.dashboard.Dashboard", "golem_nb.ui.terminal.Terminal"}
 
 
 def sign(

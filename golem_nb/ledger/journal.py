@@ -49,6 +49,11 @@ class SessionJournal:
     async def intent(self, entry: JournalEntry) -> None:
         """Write down what is about to be done; on disk when this returns.
 
+        Parameters
+        ----------
+        entry
+            The step.
+
         Raises
         ------
         LedgerWriteError
@@ -72,7 +77,17 @@ class SessionJournal:
     async def done(
         self, entry: JournalEntry, outcome: Mapping[str, str], error: BaseException | None
     ) -> None:
-        """Write down what came of it. While the disk is full that is kept in memory."""
+        """Write down what came of it. While the disk is full that is kept in memory.
+
+        Parameters
+        ----------
+        entry
+            The step, as it was given to `intent`.
+        outcome
+            What the daemon has given: ids, by their names.
+        error
+            What it has raised; None: nothing.
+        """
         statements: list[Statement] = [
             (
                 "UPDATE step SET finished = ?, outcome = ?, error = ? WHERE id = ?",

@@ -131,6 +131,11 @@ class Dashboard(Panel):
     def choose(self, show: Sequence[str]) -> None:
         """Show these parts.
 
+        Parameters
+        ----------
+        show
+            Some of `golem_nb.figures.PARTS`.
+
         Raises
         ------
         ValueError
@@ -141,7 +146,15 @@ class Dashboard(Panel):
         self._pump.mark()
 
     def show_part(self, name: str, shown: bool) -> None:
-        """Show one more part, or one less; the last one stays."""
+        """Show one more part, or one less; the last one stays.
+
+        Parameters
+        ----------
+        name
+            One of `golem_nb.figures.PARTS`.
+        shown
+            Whether it is to be shown.
+        """
         with self._drawing:
             show = [part for part in PARTS if (shown if part == name else part in self._show)]
             if show:

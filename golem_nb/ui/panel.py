@@ -129,7 +129,15 @@ class Panel(Addressed, anywidget.AnyWidget):
         raise NotImplementedError
 
     def on_other(self, message: Mapping[str, Any], _buffers: list[Any], /) -> None:
-        """Take a message of the browser that is of no kind that all panels know."""
+        """Take a message of the browser that is of no kind that all panels know.
+
+        Parameters
+        ----------
+        message
+            What the browser has sent: JSON data, whose ``kind`` says what it is.
+        buffers
+            Bytes that came with it.
+        """
 
     # -- display -------------------------------------------------------------------------------------------
 
@@ -304,7 +312,15 @@ class Panel(Addressed, anywidget.AnyWidget):
                 self._fault(_words(error))
 
     def perform(self, action: str, arguments: Mapping[str, Any]) -> None:
-        """Do what a button asks for, on a thread of its own."""
+        """Do what a button asks for, on a thread of its own.
+
+        Parameters
+        ----------
+        action
+            One of the names in `actions`; any other one is told in the panel.
+        arguments
+            What the method of that action is called with.
+        """
         if action == "dismiss":
             self._faults.pop(str(arguments.get("key")), None)
             self._changed()
@@ -337,7 +353,15 @@ class Panel(Addressed, anywidget.AnyWidget):
                 self._busy[key] = count
 
     def busy_key(self, action: str, arguments: Mapping[str, Any]) -> str:
-        """Return the name under which an action that is under way is part of the state."""
+        """Return the name under which an action that is under way is part of the state.
+
+        Parameters
+        ----------
+        action
+            Its name in `actions`.
+        arguments
+            What it was asked for with; an ``id`` among them becomes part of the name.
+        """
         identity = arguments.get("id")
         return action if identity is None else f"{action} {identity}"
 

@@ -79,7 +79,13 @@ class Terminal(Panel):
         return lines(bytes(self._kept), 8000)
 
     def send_text(self, text: str) -> None:
-        """Type something: keys, or a line, as the instance can take them."""
+        r"""Type something: keys, or a line, as the instance can take them.
+
+        Parameters
+        ----------
+        text
+            What is typed; a line is sent off by its ``"\n"``.
+        """
         self._shell.write(text.encode())
 
     def interrupt(self) -> None:

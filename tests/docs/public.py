@@ -46,7 +46,7 @@ class Thing:
 
 
 def things() -> Iterator[Thing]:
-    """Every public class and function, and the methods and properties that a class defines itself."""
+    """Every public class and function, and what a class has of methods and properties, inherited too."""
     seen = set()
     for name in modules():
         module = importlib.import_module(name)
@@ -61,13 +61,22 @@ def things() -> Iterator[Thing]:
             seen.add(thing.name)
             yield thing
             if inspect.isclass(value) and not issubclass(value, enum.Enum):
-                yield from _members(thing)
+                for method in members(thing):
+                    if method.name not in seen:
+                        seen.add(method.name)
+                        yield method
 
 
-def _members(thing: Thing) -> Iterator[Thing]:
-    for key, value in vars(thing.value).items():
-        if key.startswith("_"):
-            continue
-        function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-        if isinstance(function, property) or inspect.isfunction(function):
-            yield Thing(f"{thing.name}.{key}", function, thing.value)
+def members(thing: Thing) -> Iterator[Thing]:
+    """The methods and properties of a class."""
+    kinds = thing.value.__mro__
+    ours = [kind for kind in kinds if kind.__module__.startswith("golem_nb")]
+    # what comes from elsewhere, and what takes its place, is described there
+    foreign = {key for kind in kinds if kind not in ours for key in vars(kind)}
+    for kind in ours:
+        for key, value in vars(kind).items():
+            if key.startswith("_") or key in foreign:
+                continue
+            function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+            if isinstance(function, property) or inspect.isfunction(function):
+                yield Thing(f"{kind.__module__}.{kind.__qualname__}.{key}", function, kind)

@@ -126,7 +126,9 @@ def test_every_parameter_is_described() -> None:
             continue
         known = known_names(thing)
         if left := [
-            name for name in parameters(thing.value) if name.lstrip("_") not in known and name not in known
+            name
+            for name in parameters(thing.value)
+            if name.strip("_") and name.lstrip("_") not in known and name not in known
         ]:
             missing[thing.name] = left
     assert missing == {}
@@ -313,6 +315,8 @@ NO_CODE = re.compile(r"│|^Event\n    JobEvent|\"op\": \"run\"")
 NOT_RUN_EITHER = {
     "golem_nb.session.session.Session.adopt": "there has to be what a dead kernel left running: "
     "tests/session/test_adoption.py",
+    "golem_nb.ui.market.MarketExplorer": "offers come in, and are picked, while somebody looks at it: "
+    "tests/ui/test_market.py",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import enum
 import importlib
 import inspect
 import itertools
@@ -24,7 +25,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 # helpers beside the tests: they are no package
 sys.path.insert(0, str(Path(__file__).parent))
 
-from public import modules, names
+from public import members, modules, names, things
 
 from golem_nb.__main__ import _parser
 from golem_nb.localnet import LocalNetwork, down
@@ -121,7 +122,8 @@ def test_names_that_pages_refer_to_are_in_the_reference(site: Path) -> None:
 @pytest.mark.timeout(600)
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     pages = list(site.glob("api/*.html"))
-    described = {anchor.rpartition(".")[2] for path in pages for anchor in Page(path).ids}
+    anchors = {anchor for path in pages for anchor in Page(path).ids}
+    described = {anchor.rpartition(".")[2] for anchor in anchors}
     # what has no docstring of its own, such as a constant, is in a table
     in_tables = {
         name.rpartition(".")[2]
@@ -137,6 +139,16 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
                 described if has_docstring and module.__name__ != "golem_nb" else described | in_tables
             ):
                 missing.append(f"{module.__name__}.{name}")
+    # methods and properties, at their class or at the one that they are inherited from
+    methods = {".".join(anchor.split(".")[-2:]) for anchor in anchors}
+    for thing in things():
+        if inspect.isclass(thing.value) and not issubclass(thing.value, enum.Enum):
+            kinds = [kind.__name__ for kind in thing.value.__mro__]
+            missing += [
+                method.name
+                for method in members(thing)
+                if not any(f"{kind}.{method.name.rpartition('.')[2]}" in methods for kind in kinds)
+            ]
     assert missing == []
 
 
