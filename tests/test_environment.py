@@ -30,12 +30,21 @@ def required() -> dict[str, SpecifierSet]:
     return found
 
 
+#: golem_nb itself, for pip
+ITSELF = "-e ."
+
+
+def entries() -> tuple[list[str], list[str]]:
+    """What conda installs, and what pip does."""
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    (pip,) = [entry["pip"] for entry in listed if isinstance(entry, dict)]
+    return [entry for entry in listed if isinstance(entry, str)], pip
+
+
 def offered() -> dict[str, SpecifierSet]:
-    entries = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
-    conda = [entry for entry in entries if isinstance(entry, str)]
-    (pip,) = [entry["pip"] for entry in entries if isinstance(entry, dict)]
+    conda, pip = entries()
     found = {}
-    for requirement in map(Requirement, [*conda, *pip]):
+    for requirement in map(Requirement, [*conda, *(entry for entry in pip if entry != ITSELF)]):
         name = canonicalize_name(requirement.name)
         found[CONDA_NAMES.get(name, name)] = requirement.specifier
     del found["pip"]
@@ -44,6 +53,10 @@ def offered() -> dict[str, SpecifierSet]:
 
 def test_environment_yml_is_pyproject_toml() -> None:
     assert offered() == required()
+
+
+def test_golem_nb_itself_is_installed() -> None:
+    assert ITSELF in entries()[1]
 
 
 def test_only_conda_forge_is_used() -> None:
