@@ -11,6 +11,9 @@ from hypothesis import settings
 from golem_nb.config import ApiConfig
 from golem_nb.rest import Configuration
 
+# the helpers of `test_wire` compare with `assert` too, and should say as much when they fail
+pytest.register_assert_rewrite("tests.rest.wire")
+
 # examples may wait for a processor that others use, too
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
