@@ -53,20 +53,31 @@ class AgreementDetails:
     """What an agreement says."""
 
     agreement_id: AgreementId
+    """Its id."""
     state: str
     """Proposal, Pending, Cancelled, Rejected, Approved, Expired or Terminated."""
     provider_id: NodeId
+    """Node id of the provider."""
     requestor_id: NodeId
+    """Our node id."""
     valid_to: dt.datetime
     """Until when it could be approved."""
     approved: dt.datetime | None
+    """When the provider approved it, in UTC; None: it has not."""
     timestamp: dt.datetime
+    """When it was made, in UTC."""
     app_session_id: str | None
+    """The name that it was confirmed under, if it was."""
     offer_props: Mapping[str, Any] = attrs.field(repr=False)
+    """The provider's properties, as they were agreed."""
     demand_props: Mapping[str, Any] = attrs.field(repr=False)
+    """Our properties, as they were agreed."""
     offer_constraints: str = attrs.field(repr=False)
+    """The provider's constraints."""
     demand_constraints: str = attrs.field(repr=False)
+    """Our constraints."""
     demand_id: SubscriptionId = attrs.field(repr=False)
+    """The demand that it comes from."""
 
     @property
     def provider_node_info(self) -> NodeInfo:
@@ -83,7 +94,13 @@ class AgreementDetails:
         return NodeInfo.from_properties(self.demand_props)
 
     def extract(self, model_cls: _ModelClass[ModelT_co]) -> ModelT_co:
-        """Read a model, such as `golem_nb.props.com.ComLinear`, from the provider's properties."""
+        """Read a model, such as `golem_nb.props.com.ComLinear`, from the provider's properties.
+
+        Parameters
+        ----------
+        model_cls
+            The model's class.
+        """
         return model_cls.from_properties(self.offer_props)
 
 
@@ -176,6 +193,7 @@ class Agreement:
 
     _client: RestClient = attrs.field(repr=False)
     id: AgreementId
+    """Its id."""
     details: AgreementDetails = attrs.field(repr=False)
     """As of when it was read; see `refresh`."""
 
@@ -269,6 +287,11 @@ class Agreement:
 
     async def cancel(self, reason: str = "Cancelled") -> None:
         """Take back a confirmed agreement that the provider has not approved yet.
+
+        Parameters
+        ----------
+        reason : str
+            Why; the provider may read it.
 
         Raises
         ------

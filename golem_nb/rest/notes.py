@@ -57,14 +57,21 @@ class Invoice:
 
     _client: RestClient = attrs.field(repr=False)
     invoice_id: InvoiceId
+    """Its id."""
     issuer_id: NodeId
+    """Node id of the provider."""
     agreement_id: AgreementId
+    """The agreement that it is for."""
     activity_ids: list[ActivityId] = attrs.field(repr=False)
+    """The activities that it is for."""
     amount: Decimal
     """For all of the agreement, what debit notes asked for included."""
     payment_platform: str
+    """Driver, network and token, such as ``erc20-hoodi-tglm``."""
     payment_due_date: dt.datetime | None
+    """Until when it shall be paid, in UTC."""
     timestamp: dt.datetime
+    """When it was issued, in UTC."""
     status: str
     """ISSUED, RECEIVED, ACCEPTED, REJECTED, FAILED, SETTLED or CANCELLED."""
 
@@ -132,16 +139,25 @@ class DebitNote:
 
     _client: RestClient = attrs.field(repr=False)
     debit_note_id: DebitNoteId
+    """Its id."""
     issuer_id: NodeId
+    """Node id of the provider."""
     agreement_id: AgreementId
+    """The agreement of the activity."""
     activity_id: ActivityId
+    """The activity that it is for."""
     total_amount_due: Decimal
     """For the activity from its beginning on, earlier notes included."""
     usage_counter_vector: list[float] | None
+    """What has been used, in the order of the offer's counters; None: it does not say."""
     payment_platform: str
+    """Driver, network and token, such as ``erc20-hoodi-tglm``."""
     payment_due_date: dt.datetime | None
+    """Until when it shall be paid, in UTC; None: with the invoice."""
     previous_debit_note_id: DebitNoteId | None
+    """The note before it; None: it is the first."""
     timestamp: dt.datetime
+    """When it was issued, in UTC."""
     status: str
     """ISSUED, RECEIVED, ACCEPTED, REJECTED, FAILED, SETTLED or CANCELLED."""
 

@@ -52,16 +52,21 @@ class OfferProposal:
 
     _client: RestClient = attrs.field(repr=False)
     subscription_id: SubscriptionId = attrs.field(repr=False)
+    """Our demand, which it answers."""
     id: ProposalId
+    """Its id at the daemon; each answer has another one."""
     issuer: NodeId
     """The provider."""
     is_draft: bool
     """The provider has agreed to the terms of a counter-proposal of ours: an agreement can be made."""
     props: Mapping[str, Any] = attrs.field(repr=False)
+    """The provider's properties, by the names of Golem's property language."""
     constraints: str = attrs.field(repr=False)
+    """What the provider asks of a demand, in the language of constraints."""
     prev_id: ProposalId | None = attrs.field(repr=False)
     """The counter-proposal that this answers."""
     timestamp: dt.datetime = attrs.field(repr=False)
+    """When it was made, in UTC."""
 
     @property
     def _path(self) -> str:

@@ -1,4 +1,4 @@
-"""What is public: the names of the modules that the reference in `docs/api` shows."""
+"""What is public: what the reference in `docs/api` shows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,23 @@ ROOT = Path(__file__).parents[2]
 API = ROOT / "docs" / "api"
 
 
-def modules() -> list[str]:
-    """Names of the modules in the reference, in its order."""
+def directives(kind: str) -> list[str]:
+    """What the reference shows by a directive, in its order."""
     pages = "\n".join(page.read_text("utf-8") for page in sorted(API.glob("*.md")))
-    return re.findall(r"automodule:: (\S+)", pages)
+    return re.findall(rf"{kind}:: (golem_nb\S*)", pages)
+
+
+def modules() -> list[str]:
+    """Names of the modules in the reference."""
+    return directives("automodule")
+
+
+def values() -> Iterator[Any]:
+    """What these have in public, and the classes that stand beside them."""
+    for module in map(importlib.import_module, modules()):
+        yield from (getattr(module, name) for name in names(module))
+    for place, _, name in (path.rpartition(".") for path in directives("autoclass")):
+        yield getattr(importlib.import_module(place), name)
 
 
 def names(module: Any) -> list[str]:
@@ -48,23 +61,18 @@ class Thing:
 def things() -> Iterator[Thing]:
     """Every public class and function, and what a class has of methods and properties, inherited too."""
     seen = set()
-    for name in modules():
-        module = importlib.import_module(name)
-        for member in names(module):
-            value = getattr(module, member)
-            home = getattr(value, "__module__", None) or ""
-            if not (inspect.isclass(value) or inspect.isroutine(value)) or not home.startswith("golem_nb"):
-                continue
-            thing = Thing(f"{home}.{value.__qualname__}", value)
-            if thing.name in seen:
-                continue
-            seen.add(thing.name)
-            yield thing
-            if inspect.isclass(value) and not issubclass(value, enum.Enum):
-                for method in members(thing):
-                    if method.name not in seen:
-                        seen.add(method.name)
-                        yield method
+    for value in values():
+        home = getattr(value, "__module__", None) or ""
+        if not (inspect.isclass(value) or inspect.isroutine(value)) or not home.startswith("golem_nb"):
+            continue
+        thing = Thing(f"{home}.{value.__qualname__}", value)
+        found = [thing]
+        if inspect.isclass(value) and not issubclass(value, enum.Enum):
+            found += members(thing)
+        for one in found:
+            if one.name not in seen:
+                seen.add(one.name)
+                yield one
 
 
 def members(thing: Thing) -> Iterator[Thing]:

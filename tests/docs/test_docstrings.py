@@ -87,7 +87,12 @@ def parameters(value: Any) -> list[str]:
 def known_names(thing: Thing) -> set[str]:
     """What is described where a reader looks: here, in the base, and beside the attributes of a class."""
     if inspect.isclass(thing.value):
-        known: set[str] = set()
+        # nobody but us has what goes into these
+        known = {
+            str(field.alias)
+            for field in (attr.fields(thing.value) if attr.has(thing.value) else ())
+            if field.name.startswith("_")
+        }
         for kind in thing.value.__mro__:
             if kind.__module__.startswith("golem_nb"):
                 known |= described(inspect.cleandoc(kind.__doc__ or ""))
