@@ -183,11 +183,11 @@ WITH_PROGRAMS = [page for page in PAGES[1:] if any(map(is_program, blocks(page))
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A kernel's environment, with a network that goes on without it."""
+    """A kernel's environment, without a key, as on a new machine; sessions share a network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        network = LocalNetwork.up(providers=3)
-        yield {**os.environ, **network.env}
+        LocalNetwork.up(providers=3)
+        yield {name: value for name, value in os.environ.items() if not name.startswith("YAGNA_")}
         down()
 
 
