@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.ipc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,12 +169,12 @@ def test_compressed_tables_are_told_from_others(name: str) -> None:
 
 
 def test_a_table_that_would_grow_beyond_memory_is_refused() -> None:
-    pyarrow = pytest.importorskip("pyarrow", reason="it is not needed otherwise")
-    ipc = pytest.importorskip("pyarrow.ipc")
     table = pyarrow.table({"a": np.zeros(100_000), "b": ["x"] * 100_000})
     assert codec.decode(*codec.encode(table)) == table
     buffer = io.BytesIO()
-    with ipc.new_stream(buffer, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pyarrow.ipc.new_stream(
+        buffer, table.schema, options=pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    ) as writer:
         writer.write_table(table)
     with pytest.raises(codec.CodecError, match="compressed"):
         codec.decode("arrow", buffer.getvalue())
