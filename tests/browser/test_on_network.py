@@ -290,7 +290,8 @@ job
     while not (folder / "unsettled.json").exists() and time.monotonic() < deadline:
         book.page.wait_for_timeout(200)
     assert (folder / "unsettled.json").exists()
-    assert book.ask("session.history().costs.accepted.sum() > 0") in ("False", "np.False_")
+    # nothing was accepted in the end; debit notes may have been, on a slow machine
+    assert book.ask("session.history().agreements.settled.any()") in ("False", "np.False_")
     recover = card.get_by_role("button", name="Recover")
     recover.click()
     card.get_by_role("alertdialog").get_by_role("button", name="Recover").click()

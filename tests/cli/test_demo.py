@@ -111,8 +111,10 @@ def test_termination_is_as_orderly(start: Any, machine: Any, tmp_path: Path) -> 
 
 
 def test_who_does_not_wait_for_an_orderly_end_leaves_nothing_running(
-    start: Any, machine: Any, tmp_path: Path
+    start: Any, machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # where it is measured, what measures it would be interrupted, too, and say so
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     process = start("demo", "--json", "--folder", str(tmp_path / "frames"))
     wait_for_work(process, tmp_path / "frames")
     machine.look()

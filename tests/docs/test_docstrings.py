@@ -235,7 +235,7 @@ def run(test: doctest.DocTest, space: dict[str, Any]) -> None:
     with asyncio.Runner() as runner:
         for example in test.examples:
             said = io.StringIO()
-            code = compile(example.source, test.name, "single", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+            code = compile(example.source, f"<{test.name}>", "single", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
             with contextlib.redirect_stdout(said):
                 try:
                     done = eval(code, space)
@@ -358,7 +358,7 @@ def free_port() -> int:
 
 async def run_literally(source: str, name: str, space: dict[str, Any]) -> None:
     """Run code as a cell of a notebook would; a program with a loop of its own runs beside this one."""
-    code = compile(source, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+    code = compile(source, f"<{name}>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
     if "asyncio.run(" in source:
         await asyncio.to_thread(eval, code, space)
     else:
