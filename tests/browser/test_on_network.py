@@ -290,8 +290,9 @@ job
     while not (folder / "unsettled.json").exists() and time.monotonic() < deadline:
         book.page.wait_for_timeout(200)
     assert (folder / "unsettled.json").exists()
-    # nothing was accepted in the end; debit notes may have been, on a slow machine
-    assert book.ask("session.history().agreements.settled.any()") in ("False", "np.False_")
+    # two have not been dealt with; an agreement that ended before may have been, on a slow machine
+    assert book.ask("session.history().agreements.settled.all()") in ("False", "np.False_")
+    book.ask("None", "paid = session.history().costs.accepted.sum()")
     recover = card.get_by_role("button", name="Recover")
     recover.click()
     card.get_by_role("alertdialog").get_by_role("button", name="Recover").click()
@@ -301,7 +302,7 @@ job
     assert card.get_by_role("alert").locator("li").count() == 0
     assert book.ask("session.left") == "[]"
     assert book.ask("session.history().agreements.settled.all()") in ("True", "np.True_")
-    assert book.ask("session.history().costs.accepted.sum() > 0") in ("True", "np.True_")
+    assert book.ask("session.history().costs.accepted.sum() > paid") in ("True", "np.True_")
     deadline = time.monotonic() + 10
     while folder.exists() and time.monotonic() < deadline:
         book.page.wait_for_timeout(200)
