@@ -293,25 +293,15 @@ class Book(SessionJournal):
         provider = event.provider_id
         finished, seconds = self._finished.pop(provider, (0, 0.0))
         hourly = hourly_price(LinearPrice.agreed(event.agreement.details.offer_props))
-        name = plain(event.provider_info.name, 200)
-        row = _provider_row(
-            provider,
-            name=name,
-            finished=int(finished),
-            failed=failed,
-            refused=refused,
-            seconds=seconds,
-            hourly=None if hourly is None else str(hourly),
-        )
-        self._records.count(
-            provider,
-            name=name,
-            finished=int(finished),
-            failed=failed,
-            refused=refused,
-            seconds=seconds,
-            hourly=hourly,
-        )
+        news: dict[str, Any] = {
+            "name": plain(event.provider_info.name, 200),
+            "finished": int(finished),
+            "failed": failed,
+            "refused": refused,
+            "seconds": seconds,
+        }
+        self._records.count(provider, hourly=hourly, **news)
+        row = _provider_row(provider, hourly=None if hourly is None else str(hourly), **news)
         return [(_PROVIDER, row)]
 
     def _counts(self) -> list[Statement]:
