@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,6 +62,22 @@ def pytest_configure(config: pytest.Config) -> None:
     guard = DaemonGuard()
     config.pluginmanager.register(guard)
     sys.addaudithook(guard.audit)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a failure what the network's providers have complained of."""
+    report = yield
+    if report.failed:
+        for name in DAEMONS & set(getattr(item, "funcargs", ())):
+            logs = getattr(item.funcargs[name], "logs", None)  # type: ignore[attr-defined]
+            if isinstance(logs, Path) and (log := logs / "providers.log").exists():
+                lines = re.findall(
+                    r"^.* (?:WARNING|ERROR) .*$", log.read_text(errors="replace"), re.MULTILINE
+                )
+                shown = "\n".join(line[:500] for line in lines[-20:])
+                report.sections.append((f"last complaints of the providers of {name!r}", shown or "none"))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from golem_nb.config import ApiConfig
-from golem_nb.rest import Configuration, Market, Payment
 from tests.browser.harness import Notebook
+from tests.leavings import NOTHING, look, since
 
 Open = Callable[..., Notebook]
 
@@ -202,19 +200,6 @@ def shared(lab_data: Path) -> Iterator[ApiConfig]:
         golem_nb("down")
 
 
-async def _left_at(config: ApiConfig) -> tuple[int, int]:
-    async with Configuration(config) as configuration:
-        agreements = await Market(configuration.market()).agreements(state="Approved")
-        return len(agreements), len(await Payment(configuration.payment()).allocations())
-
-
-def left_at(config: ApiConfig) -> tuple[int, int]:
-    """Agreements in force and allocations, as the daemon has them."""
-    # playwright has a loop in this thread
-    with ThreadPoolExecutor(1) as other:
-        return other.submit(asyncio.run, _left_at(config)).result(30)
-
-
 def test_what_a_killed_kernel_has_left_is_recovered_by_a_button(notebook: Open, shared: ApiConfig) -> None:
     book = notebook(
         [
@@ -229,7 +214,8 @@ session
     )
     card = book.page.locator(".gnb-card")
     expect(book.page.locator(".gnb-progress")).to_contain_text("2 running", timeout=60_000)
-    assert left_at(shared) == (2, 1)
+    left = look(shared)
+    assert (len(left.agreements), len(left.allocations)) == (2, 1)
     os.kill(int(book.ask("__import__('os').getpid()")), 9)
     expect(card.locator(".gnb-gone")).to_contain_text("The kernel is gone.", timeout=30_000)
     # JupyterLab starts another one, which finds what the first one has left
@@ -239,7 +225,7 @@ session
     expect(card).to_contain_text("An earlier kernel has left this behind", timeout=60_000)
     expect(card.locator(".gnb-notice li")).to_contain_text("2 agreements in force")
     book.screenshot("card-left")
-    assert left_at(shared)[0] == 2
+    assert look(shared).agreements == left.agreements
     card.get_by_role("button", name="Recover").click()
     question = card.get_by_role("alertdialog")
     expect(question).to_contain_text("What still runs is ended, what is owed is paid")
@@ -248,15 +234,12 @@ session
     expect(card.get_by_role("button", name="Recover")).to_be_hidden()
     assert card.get_by_role("alert").locator("li").count() == 0
     book.ask("session.left")
-    assert left_at(shared)[0] == 0
+    assert not look(shared).agreements
     # the session that has done it is alive, and leaves nothing either
     card.get_by_role("button", name="Stop session").click()
     question.get_by_role("button", name="Stop session").click()
     expect(book.cell(0)).to_contain_text("· stopped", timeout=60_000)
-    deadline = time.monotonic() + 10
-    while left_at(shared) != (0, 0) and time.monotonic() < deadline:
-        book.page.wait_for_timeout(200)
-    assert left_at(shared) == (0, 0)
+    assert since(shared, NOTHING, 10) == NOTHING
 
 
 def test_what_a_killed_kernel_has_left_on_its_own_network_is_recovered_by_a_button(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kernels import Kernel
 
-from golem_nb.rest import Configuration, Market, Payment
+from tests.leavings import NOTHING, look, since
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork
@@ -35,30 +34,6 @@ def kernel(on_network: LocalNetwork, data_dir: Path, tmp_path: Path) -> Iterator
     with Kernel(tmp_path) as kernel:
         yield kernel
         kernel.run("session.stop(wait_for_payments=False)", timeout=30)
-
-
-async def _left_at(network: LocalNetwork) -> dict[str, int]:
-    async with Configuration(network.api_config) as configuration:
-        payment = Payment(configuration.payment())
-        agreements = await Market(configuration.market()).agreements(state="Approved")
-        invoices = [invoice for invoice in await payment.invoices() if invoice.status == "RECEIVED"]
-        return {
-            "allocations": len(await payment.allocations()),
-            "agreements": len(agreements),
-            "invoices": len(invoices),
-        }
-
-
-def left_at(network: LocalNetwork) -> dict[str, int]:
-    return asyncio.run(_left_at(network))
-
-
-def nothing_left(network: LocalNetwork, before: dict[str, int]) -> dict[str, int]:
-    """Wait until no more is left than was before, and return what is."""
-    deadline = time.monotonic() + 5.0
-    while (left := left_at(network)) != before and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return left
 
 
 def test_cells_drive_a_session(kernel: Kernel) -> None:
@@ -221,15 +196,15 @@ for number, item in enumerate(job):
 
 def test_a_killed_kernel_loses_nothing(on_network: LocalNetwork, data_dir: Path, tmp_path: Path) -> None:
     """Killed in the middle of a batch, on a network that goes on."""
-    before = left_at(on_network)
+    before = look(on_network.api_config)
     with Kernel(tmp_path) as kernel:
         kernel.must(SETUP)
         kernel.must(BATCH)
         kernel.kill()
         time.sleep(0.5)
-    now = left_at(on_network)
-    assert now["agreements"] > before["agreements"]
-    assert now["allocations"] > before["allocations"]
+    left = look(on_network.api_config) - before
+    assert left.agreements
+    assert left.allocations
     with Kernel(tmp_path) as kernel:
         kernel.must(SETUP)
         assert "default" in kernel.must("print(session.left)").stdout
@@ -243,7 +218,7 @@ def test_a_killed_kernel_loses_nothing(on_network: LocalNetwork, data_dir: Path,
         said = json.loads(kernel.must("print(json.dumps(items['stdout'].tolist()))").stdout)
         assert said == [f"{index}\n" for index in items]
         kernel.must("session.stop()", timeout=60)
-    assert nothing_left(on_network, before) == before
+    assert since(on_network.api_config, before, 5) == NOTHING
 
 
 OWN = """
@@ -282,19 +257,19 @@ def test_a_network_that_died_with_its_kernel_is_settled_and_removed(data_dir: Pa
 
 
 def test_a_restarted_kernel_ends_its_agreements(kernel: Kernel, on_network: LocalNetwork) -> None:
-    before = left_at(on_network)
+    before = look(on_network.api_config)
     kernel.must(SETUP)
     kernel.must("job = session.run('sleep {}', [100, 100], payload=alpine)")
     kernel.must("while job.progress.running < 2: time.sleep(0.05)")
-    assert left_at(on_network)["agreements"] == before["agreements"] + 2
+    assert len((look(on_network.api_config) - before).agreements) == 2
     kernel.restart()
-    now = left_at(on_network)
-    assert now["agreements"] == before["agreements"]
-    assert now["allocations"] == before["allocations"]
+    left = look(on_network.api_config) - before
+    assert not left.agreements
+    assert not left.allocations
     kernel.must(SETUP)
     kernel.must("print(session.recover())", timeout=60)
     kernel.must("session.stop()", timeout=60)
-    assert nothing_left(on_network, before) == before
+    assert since(on_network.api_config, before, 5) == NOTHING
 
 
 def test_the_last_words_of_a_kernel_are_quick(kernel: Kernel) -> None:

@@ -21,7 +21,6 @@ from golem_nb import Session
 from golem_nb.engine.errors import InsufficientFundsError
 from golem_nb.localnet import LocalNetwork
 from golem_nb.node import describe_daemon
-from golem_nb.rest import Configuration, Market, Payment
 from golem_nb.session.bill import Bill, BillLine
 from golem_nb.session.errors import (
     DeadlockError,
@@ -29,14 +28,7 @@ from golem_nb.session.errors import (
     SessionClosedError,
     SessionError,
 )
-
-
-async def left_at(network: LocalNetwork) -> tuple[int, int]:
-    """Count the reservations and the agreements in force at the requestor's daemon."""
-    async with Configuration(network.api_config) as configuration:
-        allocations = await Payment(configuration.payment()).allocations()
-        agreements = await Market(configuration.market()).agreements(state="Approved")
-    return len(allocations), len(agreements)
+from tests.leavings import NOTHING, look, peek, since
 
 
 def test_the_same_call_gives_the_living_session(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
@@ -61,7 +53,7 @@ def test_the_same_call_gives_the_living_session(network: LocalNetwork, data_dir:
 
 
 def test_stopping_pays_releases_and_bills(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
-    before = asyncio.run(left_at(network))
+    before = look(network.api_config)
     session = Session(budget=1, network=network, name="bill")
     session.run("echo {}", range(6), payload=alpine).result(60)
     running = session.run("sleep 60", payload=alpine)
@@ -73,7 +65,7 @@ def test_stopping_pays_releases_and_bills(network: LocalNetwork, data_dir: Path,
     assert sum(line.unpaid for line in bill.lines) == 0
     assert sum((line.accepted for line in bill.lines), Decimal(0)) == bill.accepted
     assert repr(bill) in str(bill) or repr(bill)[1:-1] in str(bill)
-    assert asyncio.run(left_at(network)) == before
+    assert since(network.api_config, before) == NOTHING
     assert session.stop() is bill
     assert session.stopped
     assert "stopped" in repr(session)
@@ -370,7 +362,7 @@ async def test_a_session_as_an_async_context_manager(
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    before = await left_at(network)
+    before = await peek(network.api_config)
     async with Session(budget=1, network=network, name="async") as session:
         await session.aio.ready()
         assert await session.run("echo {}", ["a"], payload=alpine) == ["a\n"]
@@ -378,7 +370,7 @@ async def test_a_session_as_an_async_context_manager(
     ticking.cancel()
     assert session.stopped
     assert ticks > 20  # this loop was never blocked
-    assert all(now <= then for now, then in zip(await left_at(network), before, strict=True))
+    assert await peek(network.api_config) - before == NOTHING
 
 
 def test_a_session_as_a_context_manager(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
@@ -399,7 +391,7 @@ print("first", flush=True)
 
 
 def test_a_script_that_forgets_to_stop_ends_its_agreements(on_network: LocalNetwork, data_dir: Path) -> None:
-    before = asyncio.run(left_at(on_network))
+    before = look(on_network.api_config)
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -408,10 +400,8 @@ def test_a_script_that_forgets_to_stop_ends_its_agreements(on_network: LocalNetw
     started = time.monotonic()
     assert process.wait(20) == 0
     assert time.monotonic() - started < 3
-    deadline = time.monotonic() + 5
-    while asyncio.run(left_at(on_network)) != before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert asyncio.run(left_at(on_network)) == before
+    left = since(on_network.api_config, before, 5)
+    assert (left.agreements, left.allocations) == (NOTHING.agreements, NOTHING.allocations)
     assert process.communicate()[1] == ""
 
 

@@ -67,6 +67,7 @@ class Agreement:
         self._spec, self._pricing, self._faults, self._api = spec, pricing, faults, api
         self._on_notes = on_notes
         self.live = True
+        #: Those whose last debit note has not been sent.
         self.units: dict[str, ExeUnit] = {}
         self._accounts: dict[str, _Account] = {}
         self._approved = self._idle_since = time.monotonic()
@@ -91,11 +92,8 @@ class Agreement:
         self._changed.set()
 
     async def finish(self, unit: ExeUnit) -> None:
-        """Send the last debit note of an activity that has ended."""
-        if self.units.pop(unit.id, None) is None:
-            return
-        if not self.units:
-            self._idle_since = time.monotonic()
+        """End an activity and send its last debit note; who comes second waits for the first."""
+        await unit.stop()
         await self._send_note(unit, final=True)
         self._changed.set()
 
@@ -157,6 +155,8 @@ class Agreement:
     async def _send_note(self, unit: ExeUnit, *, final: bool = False) -> None:
         account = self._accounts[unit.id]
         async with self._sending:
+            if unit.id not in self.units:
+                return  # its last one has been sent
             usage = list(await unit.measure())
             account.next_note = time.monotonic() + self._note_interval()
             account.total = max(account.total, self._amount(usage))
@@ -171,6 +171,11 @@ class Agreement:
             except ApiError as error:
                 logger.warning("debit note of activity %s: %s", unit.id[:8], error)
                 return
+            finally:
+                if final:
+                    del self.units[unit.id]
+                    if not self.units:
+                        self._idle_since = time.monotonic()
         logger.info("debit note %s over %s%s", note[:8], account.total, ", payable" if due else "")
         if self._accept is not None and self.live:
             account.waiting[note] = time.monotonic()
@@ -218,14 +223,9 @@ class Agreement:
             return
         self.live = False
         self._changed.set()
-
-        async def end(unit: ExeUnit) -> None:
-            await unit.stop()
-            await self.finish(unit)
-
         async with asyncio.TaskGroup() as group:
             for unit in list(self.units.values()):
-                group.create_task(end(unit))
+                group.create_task(self.finish(unit))
         if not self._accounts or self._faults.take(MisbehaviourKind.NO_INVOICE):
             return
         amount = sum((account.total for account in self._accounts.values()), Decimal(0))

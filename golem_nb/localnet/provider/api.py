@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,15 +14,19 @@ from typing import Any, Final
 from golem_nb.config import ApiConfig
 from golem_nb.rest.client import LONG_POLL_MARGIN
 from golem_nb.rest.configuration import Configuration
-from golem_nb.rest.errors import RequestTimeoutError
+from golem_nb.rest.errors import ApiError, RequestTimeoutError, ServerError, is_intermittent
 from golem_nb.rest.fields import money_text, query, segment
 
 __all__ = ["LONG_POLL", "ProviderApi", "now"]
+
+logger = logging.getLogger(__name__)
 
 #: Seconds of a long poll: events end it at once, so that only the idle traffic depends on it.
 LONG_POLL: Final = 60.0
 _SEND_TIMEOUT: Final = 30
 _APPROVE_TIMEOUT: Final = 15
+#: Seconds between the tries to send what money depends on.
+_PAUSES: Final = (0.3, 1.0, 3.0)
 
 
 def now() -> str:
@@ -64,6 +70,21 @@ class ProviderApi:
     async def _ask(self, method: str, path: str, what: str, body: Any = None, timeout: float = 60) -> Any:
         data = None if method in ("GET", "DELETE") else json.dumps(body).encode()
         return await self._client.request(method, path, what, _as_it_is, data, timeout=timeout)
+
+    async def _insist(self, path: str, what: str, body: Any = None) -> Any:
+        """Ask for what money depends on; again when the daemon was too busy, or did not reach the other side.
+
+        A debit note or an invoice that is issued twice is sent once, so that nobody sees the first.
+        """
+        for pause in _PAUSES:
+            try:
+                return await self._ask("POST", path, what, body)
+            except ApiError as error:
+                if not (is_intermittent(error) or isinstance(error, ServerError)):
+                    raise
+                logger.warning("%s; again in %g s", error, pause)
+            await asyncio.sleep(pause)
+        return await self._ask("POST", path, what, body)
 
     # -- market -----------------------------------------------------------------------------------
 
@@ -142,9 +163,9 @@ class ProviderApi:
         }
         if due is not None:
             body["paymentDueDate"] = _text(due)
-        note = await self._ask("POST", "/payment-api/v1/debitNotes", "issuing a debit note", body)
+        note = await self._insist("/payment-api/v1/debitNotes", "issuing a debit note", body)
         path = f"/payment-api/v1/debitNotes/{segment(note['debitNoteId'])}/send{query(timeout=_SEND_TIMEOUT)}"
-        await self._ask("POST", path, "sending a debit note")
+        await self._insist(path, "sending a debit note")
         return str(note["debitNoteId"])
 
     async def send_invoice(
@@ -157,9 +178,9 @@ class ProviderApi:
             "amount": money_text(amount),
             "paymentDueDate": _text(due),
         }
-        invoice = await self._ask("POST", "/payment-api/v1/invoices", "issuing an invoice", body)
+        invoice = await self._insist("/payment-api/v1/invoices", "issuing an invoice", body)
         path = f"/payment-api/v1/invoices/{segment(invoice['invoiceId'])}/send{query(timeout=_SEND_TIMEOUT)}"
-        await self._ask("POST", path, "sending an invoice")
+        await self._insist(path, "sending an invoice")
         return str(invoice["invoiceId"])
 
     async def _events(self, path: str, after: str, what: str) -> list[dict[str, Any]]:

@@ -132,6 +132,7 @@ class ExeUnit:
         self._runs = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        self._closed = asyncio.Event()
         #: Usage as last reported, in the order of `COUNTERS`; the basis of debit notes.
         self.usage: list[float] = [0.0] * len(COUNTERS)
 
@@ -152,10 +153,20 @@ class ExeUnit:
             self._tasks.append(loop.create_task(self._time_limit(self.task.seconds)))
 
     async def stop(self, reason: str | None = None, message: str | None = None) -> None:
-        """End everything: the commands, the sandbox, the service; report the last usage."""
+        """End everything: the commands, the sandbox, the service; report the last usage.
+
+        Who comes second waits until the first has done it.
+        """
         if self._closing:
+            await self._closed.wait()
             return
         self._closing = True
+        try:
+            await self._stop(reason, message)
+        finally:
+            self._closed.set()
+
+    async def _stop(self, reason: str | None, message: str | None) -> None:
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         for task in tasks:
@@ -178,6 +189,7 @@ class ExeUnit:
     def cut(self) -> None:
         """End at once without a word, as if the machine had lost its power."""
         self._closing = True
+        self._closed.set()
         for task in self._tasks:
             task.cancel()
         if self.networks is not None:

@@ -393,14 +393,14 @@ class Provider:
         if name == "CreateActivity":
             await self._create(agreement, event["activityId"])
         elif name == "DestroyActivity" and (unit := agreement.units.get(event["activityId"])) is not None:
-            await unit.stop()
             await agreement.finish(unit)
 
     async def _create(self, agreement: Agreement, activity_id: str) -> None:
         assert self._bus is not None
         if not agreement.live or self.faults.take(MisbehaviourKind.NO_EXE_UNIT):
             return
-        if sum(len(a.units) for a in self.agreements.values()) >= self.spec.max_activities:
+        units = [unit for a in self.agreements.values() for unit in a.units.values()]
+        if sum(unit.state != "Terminated" for unit in units) >= self.spec.max_activities:
             logger.warning("%s: activity limit of %d reached", self.spec.name, self.spec.max_activities)
             return
         task = Task(
