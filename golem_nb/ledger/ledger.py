@@ -70,7 +70,7 @@ class Ledger:
         self._locks = self.path.with_name("sessions")
         prepare(self.path)
         self._writer = Writer(self.path)
-        self._reader = connect(self.path)
+        self._reader, self._read = connect(self.path), self._writer.file
         self._reading = threading.Lock()
         self._closed = False
         self._records: ProviderRecords | None = None
@@ -133,9 +133,11 @@ class Ledger:
             "INSERT INTO session (id, name, node_id, network, budget, place, process, started) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         )
+        self._writer.sessions[session_id] = lock
         try:
             self._writer.write([(insert, row)]).result()
         except BaseException:
+            del self._writer.sessions[session_id]
             lock.release(remove=True)
             raise
         return Book(self._writer, session_id, name, lock, self.providers())
@@ -150,8 +152,8 @@ class Ledger:
         node_id
             Only at the daemon of this identity.
         """
-        with self._reading:
-            found = left(self._reader, self._locks, node_id=node_id)
+        with self.reading() as connection:
+            found = left(connection, self._locks, node_id=node_id)
         return [leftover for leftover in found if leftover]
 
     async def recover(
@@ -318,8 +320,8 @@ class Ledger:
         sessions
             Ids of the sessions to look at; None: all that are dead.
         """
-        with self._reading:
-            return left(self._reader, self._locks, node_id=node_id, sessions=sessions)
+        with self.reading() as connection:
+            return left(connection, self._locks, node_id=node_id, sessions=sessions)
 
     def lock(self, session_id: str) -> SessionLock:
         """Take the lock of a session that is dead.
@@ -344,6 +346,10 @@ class Ledger:
                 with closing(connect(self.path)) as again:
                     yield again
             else:
+                if self._read is not self._writer.file:
+                    # it was taken away, and is written elsewhere now
+                    self._reader.close()
+                    self._reader, self._read = connect(self.path), self._writer.file
                 yield self._reader
 
     async def write(self, *statements: tuple[str, Sequence[Any]]) -> None:

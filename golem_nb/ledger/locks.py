@@ -96,18 +96,21 @@ class SessionLock:
 
     def __init__(self, path: Path) -> None:
         _need_locks()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = path
-        for left in reversed(range(_TRIES)):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if _flock(self._file, fcntl.LOCK_EX) and _is_at(self._file, path):
-                break
-            os.close(self._file)
-            self._file = -1
-            if not left:
-                raise LedgerLockedError(path)
-            time.sleep(_PAUSE)
+        self._file = _locked(path)
         _held.add(self)
+
+    def renew(self) -> None:
+        """Take it again if it is held, and somebody has taken its file away.
+
+        Raises
+        ------
+        LedgerLockedError
+            Another process has it now.
+        """
+        if self._file >= 0 and not _is_at(self._file, self.path):
+            gone, self._file = self._file, _locked(self.path)
+            os.close(gone)
 
     def release(self, *, remove: bool = False) -> None:
         """Give it up, and take its file away if nobody will ask for it any more."""
@@ -121,6 +124,18 @@ class SessionLock:
     def __del__(self) -> None:
         if getattr(self, "_file", -1) >= 0:
             os.close(self._file)
+
+
+def _locked(path: Path) -> int:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in reversed(range(_TRIES)):
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if _flock(file, fcntl.LOCK_EX) and _is_at(file, path):
+            return file
+        os.close(file)
+        if left:
+            time.sleep(_PAUSE)
+    raise LedgerLockedError(path)
 
 
 def is_alive(path: Path, process: Process) -> bool:
@@ -139,7 +154,8 @@ def is_alive(path: Path, process: Process) -> bool:
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        # not if somebody has deleted it
+        return process.is_running is True
     try:
         # shared, so that two who look do not take each other for the owner
         if not _flock(file, fcntl.LOCK_SH):

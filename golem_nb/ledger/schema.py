@@ -11,7 +11,7 @@ from typing import Final
 from golem_nb.ledger.errors import LedgerError, LedgerLockedError, LedgerVersionError, LedgerWarning
 from golem_nb.ledger.locks import turn
 
-__all__ = ["VERSION", "connect", "prepare"]
+__all__ = ["BESIDE", "VERSION", "connect", "prepare"]
 
 #: One script a version: the first makes the tables, each of the others changes what the one before has left.
 _SCRIPTS: Final = (
@@ -88,6 +88,9 @@ _SCRIPTS: Final = (
 
 VERSION: Final = len(_SCRIPTS)
 
+#: What SQLite keeps beside the file, and reads as a part of it.
+BESIDE: Final = ("-wal", "-shm")
+
 #: Marks the file as a ledger of golem_nb, for `file` and for us: "Glnb".
 _APPLICATION_ID: Final = 0x476C6E62
 
@@ -143,6 +146,9 @@ def prepare(path: Path) -> None:
 
 
 def _bring_up_to_date(path: Path) -> None:
+    if not path.exists():
+        for suffix in BESIDE:  # of a file that was deleted while it was open
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
     path.touch(mode=0o600)
     connection = connect(path)
     try:
@@ -170,7 +176,7 @@ def _bring_up_to_date(path: Path) -> None:
 def _set_aside(path: Path) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     aside = path.with_name(f"{path.stem}-unreadable-{stamp}{path.suffix}")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", *BESIDE):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))

@@ -14,6 +14,8 @@ from typing import Any, Final
 import attrs
 
 from golem_nb.ledger.errors import LedgerError, LedgerWriteError
+from golem_nb.ledger.locks import SessionLock
+from golem_nb.ledger.rescue import OpenFile, rescue
 from golem_nb.ledger.schema import connect
 
 __all__ = ["Statement", "Writer"]
@@ -28,6 +30,9 @@ _GROUP: Final = 500
 
 #: Statements that are kept in memory while the disk is full.
 _MOST_DEFERRED: Final = 100_000
+
+#: What may be better the next time.
+_PASSING: Final = (sqlite3.OperationalError, OSError, LedgerError)
 
 
 @attrs.define(eq=False)
@@ -54,7 +59,9 @@ class Writer:
         self._closed = False
         #: Why the last write has failed; None while all is well.
         self.problem: str | None = None
-        self._connection = connect(path)
+        #: The sessions that are written here, by their ids.
+        self.sessions: dict[str, SessionLock] = {}
+        self._connection, self.file = _open(path)
         self._thread = threading.Thread(target=self._run, name="golem_nb ledger", daemon=True)
         self._thread.start()
 
@@ -131,7 +138,7 @@ class Writer:
             self.problem = str(failure)
             if write.can_wait:
                 # what a full disk cannot take is taken later; what is wrong in itself never would be
-                if isinstance(error, sqlite3.OperationalError):
+                if isinstance(error, _PASSING):
                     self._deferred.extend(write.statements)
                     del self._deferred[:-_MOST_DEFERRED]
                 _resolve(write, None)
@@ -139,6 +146,12 @@ class Writer:
                 _resolve(write, failure)
 
     def _try(self, statements: Sequence[Statement]) -> Exception | None:
+        try:
+            if not self.file.is_there():
+                self._follow()
+        except (LedgerError, OSError, sqlite3.Error) as error:
+            # no fault of what was to be written
+            return error if isinstance(error, _PASSING) else LedgerError(str(error))
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -150,6 +163,28 @@ class Writer:
                 connection.rollback()
             return error
         return None
+
+    def _follow(self) -> None:
+        """Write all that is known to where it is looked for, and go on there."""
+        sessions = dict(self.sessions)
+        for lock in sessions.values():
+            lock.renew()  # before its row is there: a session without a lock is a dead one
+        rescue(self._connection, self.file, sessions)
+        gone = self._connection
+        self._connection, self.file = _open(self._path)
+        gone.close()
+        logger.warning(
+            "The ledger %s was deleted or replaced while it was in use. All that was in it was written there "
+            "again; stop sessions before you move or delete it.",
+            self._path,
+        )
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, OpenFile]:
+    connection = connect(path)
+    # what is beside the file is made when it is first read
+    connection.execute("SELECT count(*) FROM session").fetchone()
+    return connection, OpenFile.at(path)
 
 
 def _resolve(write: _Write, failure: BaseException | None) -> None:

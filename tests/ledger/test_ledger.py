@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -170,7 +171,10 @@ asyncio.run(main())
 
 def die(what: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", DIE.replace("WHAT", what), NODE], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", DIE.replace("WHAT", what), NODE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -364,6 +368,146 @@ async def test_a_closed_ledger_says_so(folder: Path) -> None:
     ledger.close()
     with pytest.raises(LedgerError, match="was closed"):
         await book.intent(JournalEntry("create_allocation", {}))
+
+
+# -- a file that is taken away -------------------------------------------------------------------------------
+
+
+def delete_file(ledger: Ledger) -> None:
+    ledger.path.unlink()
+
+
+def delete_all(ledger: Ledger) -> None:
+    shutil.rmtree(ledger.path.parent)
+
+
+def set_aside(ledger: Ledger) -> None:
+    for path in ledger.path.parent.glob("ledger.sqlite3*"):
+        path.rename(path.with_name(f"old-{path.name}"))
+
+
+@pytest.mark.parametrize("take_away", [delete_file, delete_all, set_aside])
+async def test_a_ledger_that_is_deleted_in_use_is_written_again(
+    ledger: Ledger, begin: Begin, take_away: Callable[[Ledger], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    past = begin("past")
+    await past.finished("job", [FinishedItem(0, stdout="earlier")])
+    await past.close()
+    book = begin()
+    await reserve(book)
+    assert ledger.left() == []
+    take_away(ledger)
+    await reserve(book, "b")
+    (warning,) = (record.message for record in caplog.records)
+    assert str(ledger.path) in warning
+    assert "deleted or replaced" in warning
+    assert elsewhere(ledger, "SELECT id FROM allocation ORDER BY id") == [("a",), ("b",)]
+    assert elsewhere(ledger, "SELECT name FROM session ORDER BY name") == [("default",), ("past",)]
+    assert ledger.items("job")[0].stdout == "earlier"
+    assert stat.S_IMODE(ledger.path.stat().st_mode) == 0o600
+    # what comes then is there as well, also for whoever opens the file next
+    await reserve(book, "c")
+    with Ledger() as another:
+        assert another.left() == []  # its session is alive, for others too
+        assert another.select("SELECT count(*) FROM allocation") == [(3,)]
+        with pytest.raises(LedgerLockedError):
+            another.lock(book.session_id)
+    await book.close()
+    assert elsewhere(ledger, "SELECT count(*) FROM session WHERE ended IS NULL") == [(0,)]
+    assert elsewhere(ledger, "PRAGMA integrity_check") == [("ok",)]
+    assert len(caplog.records) == 1
+
+
+def test_what_a_killed_process_wrote_into_a_deleted_ledger_is_found(folder: Path) -> None:
+    Ledger().close()
+    after = "input(); await book.intent(JournalEntry('release_allocation', {})); print(flush=True); input()"
+    with die(after) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        shutil.rmtree(folder)
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        process.kill()
+    with Ledger() as ledger:
+        (left,) = ledger.left()
+        assert (left.name, left.allocations, left.agreements) == ("dead", ("a",), ("agreement",))
+
+
+async def test_a_ledger_that_is_replaced_has_what_both_knew(
+    ledger: Ledger, begin: Begin, tmp_path: Path
+) -> None:
+    """As by putting a copy of an earlier day back."""
+    book = begin()
+    await reserve(book)
+    await book.finished("ours", [FinishedItem(1)])
+    copy = tmp_path / "copy"
+    with contextlib.closing(sqlite3.connect(copy)) as to:
+        ledger.writer._connection.backup(to)
+        with to:
+            to.execute(
+                "INSERT INTO item (session, job, place, at, files) VALUES ('x', 'theirs', 7, '', '{}')"
+            )
+    async with step(book, "release_allocation", allocation_id="a"):
+        pass
+    copy.replace(ledger.path)  # beside it is what belongs to the other one
+    await reserve(book, "b")
+    rows = [("a", 1), ("b", 0)]
+    assert elsewhere(ledger, "SELECT id, released IS NOT NULL FROM allocation ORDER BY id") == rows
+    assert list(ledger.items("theirs")) == [7]
+    assert list(ledger.items("ours")) == [1]
+    assert elsewhere(ledger, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_another_process_is_the_first_to_miss_a_ledger(ledger: Ledger, begin: Begin) -> None:
+    book = begin()
+    await reserve(book)
+    ledger.path.unlink()
+    subprocess.run([sys.executable, "-W", "error", "-c", WRITE, "theirs"], check=True)
+    await reserve(book, "b")
+    assert elsewhere(ledger, "SELECT name, ended IS NULL FROM session ORDER BY name") == [
+        ("default", 1),
+        ("theirs", 0),
+    ]
+    assert elsewhere(ledger, "SELECT id FROM allocation ORDER BY id") == [("a",), ("b",)]
+    assert len(ledger.items("job")) == 100
+    assert elsewhere(ledger, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_sessions_side_by_side_follow_each_other(folder: Path) -> None:
+    with Ledger() as one, Ledger() as two:
+        first = one.begin("one", NODE, "hoodi", Decimal(1), PLACE)
+        second = two.begin("two", NODE, "hoodi", Decimal(1), PLACE)
+        shutil.rmtree(folder)
+        for number in range(3):
+            await reserve(first, f"first {number}")
+            await reserve(second, f"second {number}")
+        async with step(first, "release_allocation", allocation_id="first 0"):
+            pass
+        await second.close()
+        await first.close()
+    with Ledger() as ledger:
+        assert ledger.select("SELECT count(*), count(released) FROM allocation") == [(6, 1)]
+        assert ledger.select("SELECT count(ended) FROM session") == [(2,)]
+
+
+async def test_a_deleted_ledger_that_cannot_be_written_again(
+    ledger: Ledger, begin: Begin, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = begin()
+    await reserve(book)
+    shutil.rmtree(folder)
+    folder.write_text("in its way")
+    with pytest.raises(LedgerWriteError, match="cannot be written"):
+        await reserve(book, "b")
+    async with step(book, "release_allocation", allocation_id="a"):
+        pass
+    assert book.problem is not None
+    folder.unlink()
+    await reserve(book, "c")
+    assert book.problem is None
+    rows = [("a", 1), ("c", 0)]
+    assert elsewhere(ledger, "SELECT id, released IS NOT NULL FROM allocation ORDER BY id") == rows
 
 
 # -- several processes --------------------------------------------------------------------------------------

@@ -66,6 +66,25 @@ def test_finished_items_are_remembered_by_later_sessions(
     later.stop()
 
 
+def test_a_ledger_that_is_deleted_under_a_session(
+    network: LocalNetwork, data_dir: Path, alpine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = Session(budget=1, network=network, name="deleted ledger")
+    before = session.run("echo {}", ["a"], payload=alpine)
+    before.result(60)
+    shutil.rmtree(ledger_file(data_dir).parent)
+    after = session.run("echo {}", ["b"], payload=alpine)
+    after.result(60)
+    assert sum("was deleted or replaced while it was in use" in line for line in caplog.messages) == 1
+    assert session.remembered(before.id) == {0: "a\n"}
+    bill = session.stop()
+    later = Session(budget=1, network=network, name="deleted ledger")
+    assert [later.remembered(job.id) for job in (before, after)] == [{0: "a\n"}, {0: "b\n"}]
+    assert later.history().costs["accepted"].sum() == pytest.approx(float(bill.accepted))
+    assert later.left == []
+    later.stop()
+
+
 @pytest.mark.localnet
 def test_a_daemon_that_dies_is_said_and_nothing_is_lost(data_dir: Path, alpine: Any) -> None:
     with LocalNetwork(providers=1) as network:
