@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
 from golem_nb.events import TaskStarted
 from golem_nb.rest.activity import CommandExecutionError
-from golem_nb.session.errors import SessionError
+from golem_nb.session.errors import JobCancelledError, SessionError
 from golem_nb.session.item import Item, Outcome, Try
 from golem_nb.session.pace import Pace, Tempo
 from golem_nb.storage import TransferError
@@ -127,6 +127,12 @@ class Lane:
         item.give_back()
         self._queue.fail(item, error, context.id)
 
+    def interrupted(self, item: Item) -> None:
+        """Take note of a try that nobody waits for any more: the job is over."""
+        item.tries[-1].error = JobCancelledError("its job was over before")
+        item.give_back()
+        self._queue.interrupt(item)
+
     def not_begun(self, items: Sequence[Item]) -> None:
         """Give items back that the script has not come to."""
         for item in items:
@@ -236,6 +242,11 @@ class _Shipment:
         if done:
             self._lane.learn(done, time.monotonic() - self._started, self._parcel)
         rest = self._open
+        if error is not None and not isinstance(error, Exception) and rest:
+            # computed, and paid for, up to now
+            item = rest.pop(0)
+            self._note([item.tries[-1]], time.monotonic() - self._previous)
+            self._lane.interrupted(item)
         if isinstance(error, Exception) and not self._blamed and rest:
             if len(self._items) == 1:
                 self._lane.failed(rest.pop(), error, self._context)

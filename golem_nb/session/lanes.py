@@ -88,7 +88,19 @@ class Lanes:
     def _progress(self) -> str:
         if not self._job.agreements.made:
             return f"no agreement was made; {self._job.negotiation.summary()}"
-        return f"{self._queue.done} items were done; pass a longer `timeout` or more `max_workers`"
+        # a provider that has stalled is to be told from one that has much to do
+        tries = sorted(
+            ((item.tries[-1].seconds or 0.0, item) for item in self._queue.interrupted),
+            key=lambda entry: -entry[0],
+        )
+        at_work = ", ".join(
+            f"item {item.index} on {item.provider!r} since {seconds:.1f} s" for seconds, item in tries[:3]
+        )
+        return (
+            f"{self._queue.done} items were done; "
+            + (f"at work: {at_work}; " if at_work else "")
+            + "pass a longer `timeout` or more `max_workers`, or begin the rest again with `retry_failed()`"
+        )
 
     async def _lane(self) -> None:
         while not self._hopeless and await self._queue.claim():

@@ -42,6 +42,8 @@ class ItemQueue:
         self._changed = Signal()
         self.done = 0
         self.failed = 0
+        #: What was being computed when the job was over.
+        self.interrupted: list[Item] = []
 
     @property
     def waiting(self) -> int:
@@ -107,6 +109,11 @@ class ItemQueue:
         self.failed += 1
         self._on_failure(item, error)
         self._ended(item)
+
+    def interrupt(self, item: Item) -> None:
+        """Take back an item that was being computed when the job was over."""
+        self.interrupted.append(item)
+        self.put_back([item])
 
     def put_back(self, items: Iterable[Item]) -> None:
         """Take back items that nobody has begun to compute."""

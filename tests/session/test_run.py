@@ -12,6 +12,7 @@ import pytest
 from golem_nb import Session
 from golem_nb.engine.errors import JobTimeoutError
 from golem_nb.ledger import Ledger
+from golem_nb.localnet import Misbehaviour
 from golem_nb.payload import PackageException
 from golem_nb.payload import vm as vm_module
 from golem_nb.session.errors import ItemError, ItemsFailedError, JobCancelledError, SessionError
@@ -167,9 +168,28 @@ def test_cancelling_keeps_what_is_finished(session: Session, alpine: Any) -> Non
 
 def test_time_is_limited(session: Session, alpine: Any) -> None:
     job = session.run("sleep {}", ["0", "60"], payload=alpine, timeout=4)
-    with pytest.raises(JobTimeoutError, match="1 items were done"):
+    with pytest.raises(JobTimeoutError, match=r"1 items were done; at work: item 1 on '\w+' since \d\.\d s;"):
         job.result(30)
     assert job.values == ["", None]
+    # what it was stopped at has cost something, and somebody was at it
+    (attempt,) = job[1].tries
+    assert attempt.seconds is not None
+    assert 0 < attempt.seconds < 5
+    assert job.frame["cost"][1] == pytest.approx(float(job[1].cost)) != 0
+    assert job.frame["provider"][1] == attempt.provider
+
+
+def test_a_provider_that_stalls_is_named_and_its_item_begun_again(
+    session: Session, network: LocalNetwork, alpine: Any
+) -> None:
+    bad = network.providers[0]
+    asyncio.run(bad.misbehave(Misbehaviour(kind="stall", times=1)))
+    job = session.run("sleep 0.5; echo {}", range(12), payload=alpine, max_workers=3, timeout=8)
+    with pytest.raises(
+        JobTimeoutError, match=rf"11 items were done; at work: item \d+ on '{bad.name}' since"
+    ):
+        job.result(30)
+    assert job.retry_failed().result(60) == [f"{number}\n" for number in range(12)]
 
 
 def test_a_wait_that_is_too_short_says_so_and_harms_nothing(session: Session, alpine: Any) -> None:
