@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from urllib.parse import urlparse
 
 import nbformat
 from playwright.sync_api import Locator, Page, sync_playwright
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -69,12 +70,6 @@ def chromium() -> str:
         "These tests need Chromium. On Debian and Ubuntu: `apt-get install -y chromium`; elsewhere install "
         "it and set CHROMIUM to its path."
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

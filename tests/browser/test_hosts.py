@@ -12,8 +12,9 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.harness import ARTIFACTS, Browser, Notebook, browser, free_port, jupyter, served
+from tests.browser.harness import ARTIFACTS, Browser, Notebook, browser, jupyter, served
 from tests.browser.test_panels import CONTRAST, NAMELESS
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(400)
 

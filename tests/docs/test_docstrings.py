@@ -13,7 +13,6 @@ import inspect
 import io
 import pkgutil
 import re
-import socket
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -43,6 +42,7 @@ from golem_nb.payload.manifest import Manifest
 from golem_nb.rest import Configuration
 from golem_nb.rest.identity import Identity
 from golem_nb.services import ServiceState
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from golem_nb.localnet import LocalNetwork
@@ -348,12 +348,6 @@ EVERYTHING = {thing.value.__name__: thing.value for thing in THINGS if thing.own
     "asyncio": asyncio, "attr": attr, "Decimal": Decimal, "timedelta": timedelta, "node_id": "0x" + 40 * "1",
     "api_url": "http://127.0.0.1:7465",
 }  # fmt: skip
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 async def run_literally(source: str, name: str, space: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from golem_nb.rest.errors import (
     ServerError,
     UnauthorizedError,
 )
+from tests.ports import free_port
 
 KEY = "the-very-secret-key"
 YAGNA = Path(sys.executable).parent / "yagna"
@@ -34,12 +35,6 @@ YAGNA = Path(sys.executable).parent / "yagna"
 pytestmark = pytest.mark.skipif(
     not YAGNA.exists(), reason="the golem-node wheel has no daemon for this system"
 )
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Daemon:

@@ -18,6 +18,7 @@ from golem_nb.localnet import LocalNetwork, Misbehaviour, ProviderSpec
 from golem_nb.services import Service
 from golem_nb.session.errors import LimitReachedError
 from golem_nb.session.meter import Money
+from tests.waiting import soon
 
 pytestmark = pytest.mark.localnet
 
@@ -156,13 +157,6 @@ def test_time_and_tries_of_jobs_are_limited(begin: Begin, alpine: Any) -> None:
     with pytest.raises(JobTimeoutError):
         late.result(60)
     assert any(f"of the time of run {late.id} (0:00:05) is over" in each for each in session.warnings)
-
-
-def soon(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.mark.parametrize(

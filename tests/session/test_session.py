@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from golem_nb.session.errors import (
     SessionError,
 )
 from tests.leavings import NOTHING, look, peek, since
+from tests.waiting import soon
 
 
 def test_the_same_call_gives_the_living_session(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
@@ -116,12 +116,6 @@ def test_who_stops_waiting_for_the_end_may_wait_again(
 
 @pytest.mark.localnet
 def test_the_card_knows_what_the_account_holds(data_dir: Path, alpine: Any) -> None:
-    def soon(condition: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + 90
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return condition()
-
     # a network whose account no other session pays from
     with LocalNetwork(providers=1) as network:
         bus = Path(network.env["GSB_URL"].removeprefix("unix:"))
@@ -132,11 +126,11 @@ def test_the_card_knows_what_the_account_holds(data_dir: Path, alpine: Any) -> N
 
         session = Session(budget=1, network=network, name="paying")
         before = holds()
-        assert soon(lambda: session.facts().balance == before)
+        assert soon(lambda: session.facts().balance == before, 90)
         session.run("sleep 1", payload=alpine).result(60)
         # the daemon pays some seconds later
-        assert soon(lambda: session.facts().settled > 0)
-        assert soon(lambda: session.facts().balance == holds() < before)
+        assert soon(lambda: session.facts().settled > 0, 90)
+        assert soon(lambda: session.facts().balance == holds() < before, 90)
         session.stop()
         assert session.facts().balance is not None
 
