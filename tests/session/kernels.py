@@ -14,6 +14,31 @@ from typing import Any
 import attrs
 from jupyter_client.manager import KernelManager
 
+#: Tells when the kernel's main thread, which runs the cell, sleeps in a waiting call of the portal.
+TELL = """
+def _tell_when_waiting():
+    import sys, threading, time
+    from golem_nb.session.portal import Portal
+    def look():
+        main = threading.main_thread().ident
+        while True:
+            frame = innermost = sys._current_frames()[main]
+            while frame is not None and frame.f_code is not Portal.wait.__code__:
+                frame = frame.f_back
+            if frame is not None and innermost.f_code is threading.Condition.wait.__code__:
+                sys.stdout.write("waiting\\n")
+                return
+            time.sleep(0.01)
+    threading.Thread(target=look, daemon=True).start()
+_tell_when_waiting()
+"""
+
+#: The same in a cell that awaits: its loop comes to this when the cell is suspended.
+TELL_IN_LOOP = """
+import asyncio, sys
+asyncio.get_running_loop().call_soon(sys.stdout.write, "waiting\\n")
+"""
+
 
 @attrs.define
 class Reply:
@@ -44,12 +69,12 @@ class Cell:
         self._message = message
         self._sent = time.monotonic()
 
-    def started(self, timeout: float = 30.0) -> Cell:
-        """Wait until the kernel has begun to run it."""
+    def waits(self, timeout: float = 30.0) -> Cell:
+        """Wait until it says so."""
         while True:
             message = self._kernel.client.get_iopub_msg(timeout=timeout)
-            mine = message["parent_header"].get("msg_id") == self._message
-            if mine and message["msg_type"] == "execute_input":
+            # whosever it is: what a thread prints, the kernel may take for an earlier cell's
+            if message["msg_type"] == "stream" and message["content"]["text"] == "waiting\n":
                 return self
 
     def reply(self, timeout: float = 60.0) -> Reply:
@@ -125,6 +150,15 @@ class Kernel:
     def begin(self, code: str) -> Cell:
         """Send a cell and do not wait for it."""
         return Cell(self, self.client.execute(code))
+
+    def wait_in(self, code: str) -> Cell:
+        """Send a cell that waits for a session, and return when it does.
+
+        A kernel that is interrupted a moment earlier, when it has the cell and is not yet at it, ends what
+        handles its requests: nobody has been waiting then.
+        """
+        awaits = code.startswith(("await ", "async "))
+        return self.begin((TELL_IN_LOOP if awaits else TELL) + code).waits()
 
     def run(self, code: str, timeout: float = 60.0) -> Reply:
         """Run a cell to its end, whatever that is."""

@@ -206,8 +206,7 @@ INTERRUPTED = {
 @pytest.mark.parametrize("how", INTERRUPTED)
 def test_an_interrupt_ends_the_waiting_and_not_the_work(kernel: Kernel, how: str) -> None:
     kernel.must(SETUP)
-    cell = kernel.begin(INTERRUPTED[how]).started()
-    time.sleep(1.0)
+    cell = kernel.wait_in(INTERRUPTED[how])
     interrupted = time.monotonic()
     kernel.interrupt()
     reply = cell.reply(10)
