@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -268,7 +270,11 @@ class SessionViews:
         await core.ready()
         found = None if known is None else await core.resolve(known)
         table = OfferTable(core.known)
-        await fill(core, table, await scan(core, found, longest))
+        # pandas comes while offers do: a cell that imports it, for a second, cannot be interrupted at once
+        offers, _ = await asyncio.gather(
+            scan(core, found, longest), asyncio.to_thread(importlib.import_module, "pandas")
+        )
+        await fill(core, table, offers)
         return table
 
     async def _estimate(

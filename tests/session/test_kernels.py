@@ -74,8 +74,7 @@ def test_an_interrupt_ends_the_waiting_and_the_work_goes_on(kernel: Kernel) -> N
     for code in WAITS:
         times = []
         for _ in range(3):
-            cell = kernel.begin(code).started()
-            time.sleep(0.7)
+            cell = kernel.wait_in(code)
             interrupted = time.monotonic()
             kernel.interrupt()
             reply = cell.reply(10)
@@ -90,6 +89,24 @@ def test_an_interrupt_ends_the_waiting_and_the_work_goes_on(kernel: Kernel) -> N
         assert min(times) < 0.3, (code, times)
     assert kernel.must("job.state, job.progress.running").text == "('running', 2)"
     kernel.must("job.cancel(); job.wait(20)")
+
+
+WHO = """
+import sys, threading
+where = []
+class Who:
+    @staticmethod
+    def find_spec(name, *more):
+        if name == "pandas":
+            where.append(threading.current_thread() is threading.main_thread())
+sys.meta_path.insert(0, Who)
+"""
+
+
+def test_no_cell_is_kept_by_the_import_of_pandas(kernel: Kernel) -> None:
+    kernel.must(SETUP + WHO)
+    assert kernel.must("len(session.offers())").text == "3"
+    assert kernel.must("where").text == "[False]"
 
 
 def test_cells_may_be_run_again(kernel: Kernel) -> None:
@@ -376,7 +393,6 @@ def test_the_environment_alone_spends_nothing(kernel: Kernel) -> None:
     kernel.must("session.stop()", timeout=60)
 
 
-# -- other versions of the kernel and of Python ----------------------------------------------------
 # -- other versions of the kernel and of Python --------------------------------------------------------------
 
 ROOT = Path(__file__).parents[2]
@@ -413,8 +429,7 @@ def test_interrupts_in_older_kernels(
         kernel.must("while job.progress.running < 1: time.sleep(0.05)")
         times = []
         for _ in range(3):
-            cell = kernel.begin(code).started()
-            time.sleep(0.7)
+            cell = kernel.wait_in(code)
             interrupted = time.monotonic()
             kernel.interrupt()
             reply = cell.reply(10)
