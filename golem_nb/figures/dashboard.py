@@ -121,6 +121,6 @@ def assembled(parts: Mapping[str, Part], show: Sequence[str], *, dark: bool = Fa
     figure.update_layout(placed(parts, show))
     finish(figure, dark=dark, height=figure.layout.height)
     figure.update_layout(
-        legend={"y": -0.06, "yanchor": "top", "traceorder": "normal"}, margin={"t": 36, "b": 70}
+        legend={"y": 0, "yref": "container", "traceorder": "normal"}, margin={"t": 36, "b": 70}
     )
     return figure

@@ -107,7 +107,9 @@ def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> 
 
 
 def _scale(part: Part) -> dict[str, Any]:
-    return {"showticklabels": not part.empty, "showgrid": not part.empty, "zeroline": not part.empty}
+    # a line in particular: where a legend makes room for itself, plotly draws those of axes without data
+    # before it has worked out where they are, and the browser complains of numbers that are none
+    return dict.fromkeys(("showticklabels", "showgrid", "showline", "zeroline"), not part.empty)
 
 
 def _words(part: Part, x: float, y: float) -> dict[str, Any]:

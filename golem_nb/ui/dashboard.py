@@ -55,7 +55,6 @@ DRAW = 0.45
 SLOW = 2.0
 
 _EMPTY: dict[str, Any] = {
-    "type": "scatter",
     "name": "",
     "x": np.zeros(0),
     "y": np.zeros(0),
@@ -293,9 +292,9 @@ def _slotted(parts: Mapping[str, Part]) -> dict[str, list[dict[str, Any]]]:
     for name, part in parts.items():
         areas = [trace for trace in part.traces if "stackgroup" in trace or name != "costs"]
         lines = [trace for trace in part.traces if "stackgroup" not in trace and name == "costs"]
-        kind = "bar" if name in ("services", "tasks", "prices") else "scatter"
+        kind = {"type": "bar", "orientation": "h"} if name == "services" else {"type": "scatter"}
         fill = SLOTS[name] - len(areas) - len(lines)
-        slots = [*areas, *({**_EMPTY, "type": kind} for _ in range(fill)), *lines]
+        slots = [*areas, *({**_EMPTY, **kind} for _ in range(fill)), *lines]
         found[name] = [{"showlegend": True, **slot} for slot in slots[: SLOTS[name]]]
     return found
 

@@ -20,6 +20,11 @@ from golem_nb.ui.addressed import Addressed
 __all__ = ["LiveFigure", "flat"]
 
 
+#: What a trace is, and never becomes: plotly draws anew what is given another type, and exchanges x and y of
+#: whatever is told its orientation in a change, those that come with it too.
+FIXED = frozenset({"type", "orientation"})
+
+
 class _Runtime(anywidget.AnyWidget):
     """Carries plotly's bundle to the page, and is never shown."""
 
@@ -151,12 +156,12 @@ class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly pu
 
 
 def flat(properties: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return properties by their paths, which is how they can be changed; the type of a trace cannot."""
+    """Return properties by their paths, which is how they can be changed; those of `FIXED` are left out."""
     found: dict[str, Any] = {}
     for key, value in properties.items():
         if isinstance(value, Mapping):
             found |= flat(value, f"{path}{key}.")
-        elif path + key != "type":
+        elif path + key not in FIXED:
             found[path + key] = value
     return found
 

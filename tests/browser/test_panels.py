@@ -406,7 +406,7 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
     )
 
 
-LIVE = """
+RUSH = """
 import threading
 from rush import Rush
 from golem_nb.frames import Recorder
@@ -420,11 +420,15 @@ emit(rush.begin())
 class Instance:
     id = "abcdef"
     exc_info = (None, None, None)
-emit(rush.service(Instance(), 0, "pending", "starting", "running"))
 emit(rush.turn()); emit([rush.proposal(1)])
+"""
+
+BOARD = """
 board = desk.dashboard()
 board
 """
+
+LIVE = RUSH + 'emit(rush.service(Instance(), 0, "pending", "starting", "running"))' + BOARD
 
 
 def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
@@ -454,6 +458,27 @@ def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
     assert plot.evaluate("node => node.getBoundingClientRect().width") > 500
     book.ask("emit(rush.turn())")
     expect(plot.locator(".bartext", has_text="33").first).to_be_visible()
+
+
+def test_parts_without_data_are_drawn_without_an_error_in_the_console(notebook: Open) -> None:
+    # there are costs, and so a legend, for which plotly makes room before an axis of nothing has its place
+    book = notebook([START, RUSH + BOARD])
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot).to_contain_text("No services yet")
+    expect(plot.locator(".legendtext").first).to_be_visible()
+    book.ask("emit(rush.service(Instance(), 0, 'pending', 'starting', 'running'))")
+    expect(plot).not_to_contain_text("No services yet")
+    expect(plot.locator(".legendtext", has_text="starting")).to_be_visible()
+
+
+def test_instances_that_come_later_are_bars_along_the_time(notebook: Open) -> None:
+    book = notebook([START, RUSH + "board = desk.dashboard(['tasks']); board"])
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot.locator(".bartext", has_text="3").first).to_be_visible()
+    book.ask("emit(rush.service(Instance(), 0, 'pending', 'starting', 'running'))")
+    panel(book, "dashboard").get_by_label("Services").check()
+    expect(plot.locator(".legendtext")).to_have_text(["starting", "running"])
+    expect(plot.locator(".y4tick text")).to_have_text(["abcdef"])
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -496,6 +521,8 @@ def test_on_a_machine_that_is_too_busy_panels_are_late_but_live(notebook: Open) 
     book.ask("(job.change(done=40), [emit(rush.turn()) for _ in range(4)])")
     expect(panel(book, "progress")).to_contain_text("40 of 50 items done", timeout=30_000)
     expect(plot.locator(".bartext", has_text="15").first).to_be_visible(timeout=30_000)
+    # the figure has been sent once more, which plotly takes for changes: times are times still
+    assert plot.evaluate("node => node.data[0].x.every(time => time > 1e12)")
     book.ask("(job.change(done=41), emit(rush.turn()))")
     expect(panel(book, "progress")).to_contain_text("41 of 50 items done")
     expect(plot.locator(".bartext", has_text="18").first).to_be_visible()
