@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,7 +112,8 @@ async def balances(accounts: Sequence[Account], bus: Path | None = None) -> tupl
         return ()
     try:
         # no data folder is needed to talk to a daemon; none of the user's may be touched
-        commands = Commands(find_yagna().path, bus, bus.parent, {})
+        yagna = await asyncio.to_thread(find_yagna)
+        commands = Commands(yagna.path, bus, bus.parent, {})
         known = {identity.node_id for identity in await commands.identities()}
         if any(account.address not in known for account in accounts):
             return ()  # the bus of another daemon

@@ -87,6 +87,9 @@ _COSTLY = (
 #: Seconds after which it is asked for the first time whether what was accepted is settled, and at most.
 SETTLED_AFTER, SELDOM = 6.0, 300.0
 
+#: At the end the account is looked at once more, for so many seconds at most: it takes a quarter of one.
+LAST_LOOK = 2.0
+
 #: What others have paid of the account is known after so many seconds.
 OTHERS = 60.0
 
@@ -296,7 +299,7 @@ class Core:
             # what the card says last is to be true, but nobody waits long for that
             self.balance = None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SETTLED_AFTER):
+                async with asyncio.timeout(LAST_LOOK):
                     await self._take_balance()
         await self.book.close(suspended)
         await asyncio.to_thread(self.ledger.close)
@@ -310,12 +313,14 @@ class Core:
             return
         self._stopping = True
         engine = self.golem._running()
-        ending = []
+        for task in self._watching:
+            task.cancel()
+        ending: list[Coroutine[Any, Any, object]] = []
         for job in list(engine._jobs):
             # makes no more agreements; that its activities are ended in good order would take too long
             job.stop(JobCancelledError("the process has ended"))
             ending.append(job.agreements.terminate_all(CANCELLED))
-        await asyncio.gather(*ending, engine.budget.close(), return_exceptions=True)
+        await asyncio.gather(*ending, engine.budget.close(), *self._watching, return_exceptions=True)
 
     async def take_payments(self) -> None:
         """Ask the daemon what was settled."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import socket
 import subprocess
 import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,40 @@ def test_the_card_knows_what_the_account_holds(data_dir: Path, alpine: Any) -> N
         assert soon(lambda: session.facts().balance == holds() < before, 90)
         session.stop()
         assert session.facts().balance is not None
+
+
+@pytest.mark.parametrize(("end", "seconds"), [(Session.stop, 4.0), (Session._at_exit, 2.0)])
+def test_a_command_line_that_hangs_keeps_nobody(
+    on_network: LocalNetwork,
+    data_dir: Path,
+    alpine: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Session], object],
+    seconds: float,
+) -> None:
+    """A service bus that takes connections and says nothing makes the real `yagna` wait for ever."""
+    mute = tmp_path / "mute.sock"
+    with socket.socket(socket.AF_UNIX) as bus:
+        bus.bind(str(mute))
+        bus.listen()
+        bus.settimeout(30)
+        monkeypatch.setenv("GSB_URL", f"unix:{mute}")
+        session = Session(budget=1, network="hoodi", name="a mute bus")
+        asked, _ = bus.accept()
+        session.run("echo", payload=alpine).result(60)
+        # something was paid, so that it wants to know what is left
+        assert soon(lambda: session.facts().settled > 0, 90)
+        started = time.monotonic()
+        end(session)
+        assert time.monotonic() - started < seconds
+        with asked:
+            asked.settimeout(5)
+            while asked.recv(4096):
+                pass  # until who has asked is gone
+    session._forget()
+    session._core.watchdog.close()
+    session._core.thread.close()
 
 
 def test_a_named_network_is_that_of_the_daemon_in_the_environment(
