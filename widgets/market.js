@@ -230,7 +230,7 @@ function render(context) {
         write(
           tip,
           `${offers.text("provider", row)}: ${amount(offers.number("price_full_hour", row))} GLM an hour, ` +
-            `${offers.number("threads", row)} threads, ${offers.number("memory", row)} GiB`,
+            `${counted(offers.number("threads", row), "thread")}, ${offers.number("memory", row)} GiB`,
         );
         tip.style.left = `${Math.min(x + 12, canvas.clientWidth - 220)}px`;
         tip.style.top = `${y + 14}px`;

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from golem_nb.figures.part import TIME_AXIS, Part, alone
 from golem_nb.figures.style import PALETTE, escaped, finish, texts
 from golem_nb.figures.times import Floats, led_in, milliseconds, numbers, thinned
+from golem_nb.log import pluralize
 
 __all__ = ["cost_by_provider", "cost_by_session", "cost_over_time", "costs_part", "running_costs"]
 
@@ -164,7 +165,7 @@ def costs_part(costs: pd.DataFrame, budget: float | None = None) -> Part:
             continue
         traces.append(_area(escaped(names[code], 20), shown, spread, PALETTE[rank]))
     if len(order) > MOST_PROVIDERS:
-        traces.append(_area(f"{len(order) - MOST_PROVIDERS} others", shown, others, PALETTE[-1]))
+        traces.append(_area(pluralize(len(order) - MOST_PROVIDERS, "other"), shown, others, PALETTE[-1]))
     if len(grid) > 1:
         end = grid[-1] + (grid[-1] - grid[0]) * _AHEAD
         # the pace of the later half: deploying costs nothing, and would pull the line down

@@ -119,7 +119,7 @@ def prices_part(offers: pd.DataFrame, price: str = "price_full_hour") -> Part:
                 "y": np.asarray(counts, dtype=np.float64),
                 "width": np.diff(edges),
                 "marker": {"color": PALETTE[0]},
-                "hovertemplate": "%{y} offers at about %{x:.5f} GLM<extra></extra>",
+                "hovertemplate": "offers at about %{x:.5f} GLM: %{y}<extra></extra>",
                 "showlegend": False,
             }
         ],
@@ -143,7 +143,7 @@ def offers_part(counts: pd.DataFrame) -> Part:
                 "mode": "lines",
                 "line": {"shape": "hv", "color": PALETTE[0], "width": 2},
                 "fill": "tozeroy",
-                "hovertemplate": "%{y} offers at %{x|%H:%M:%S}<extra></extra>",
+                "hovertemplate": "offers at %{x|%H:%M:%S}: %{y}<extra></extra>",
                 "showlegend": False,
             }
         ],

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import attrs
 
+from golem_nb.log import pluralize
+
 __all__ = ["RecoveryReport"]
 
 
@@ -55,15 +57,15 @@ class RecoveryReport:
     def lines(self) -> list[str]:
         """What was done, a line each."""
         lines = [
-            f"{len(self.sessions)} sessions settled",
-            f"{len(self.ended)} agreements ended",
-            f"{len(self.destroyed)} activities ended",
-            f"{len(self.paid)} invoices accepted, {self.accepted:f} GLM",
+            f"{pluralize(len(self.sessions), 'session')} settled",
+            f"{pluralize(len(self.ended), 'agreement')} ended",
+            f"{pluralize(len(self.destroyed), 'activity', 'activities')} ended",
+            f"{pluralize(len(self.paid), 'invoice')} accepted, {self.accepted:f} GLM",
             *(f"refused: {reason}" for reason in self.refused.values()),
-            f"{len(self.unbilled)} invoices still to come",
-            f"{len(self.released)} reservations released",
-            f"{len(self.removed)} VPNs removed",
-            f"{len(self.running)} agreements left running",
+            f"{pluralize(len(self.unbilled), 'invoice')} still to come",
+            f"{pluralize(len(self.released), 'reservation')} released",
+            f"{pluralize(len(self.removed), 'VPN')} removed",
+            f"{pluralize(len(self.running), 'agreement')} left running",
             *(f"not done: {problem}" for problem in self.problems),
         ]
         return [line for line in lines if not line.startswith("0 ")]

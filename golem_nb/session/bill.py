@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from golem_nb.log import pluralize
 from golem_nb.ui.text import clean
 
 if TYPE_CHECKING:
@@ -105,15 +106,15 @@ class Bill:
         unpaid = sum(line.unpaid for line in self.lines)
         text = (
             f"<Bill of session {self.session!r}: {self.accepted:.6f} of {self.budget} GLM spent on "
-            f"{len(self.lines)} providers, {self.released:.6f} GLM released; "
-            f"{self.jobs_done} of {self.jobs} jobs done"
+            f"{pluralize(len(self.lines), 'provider')}, {self.released:.6f} GLM released; "
+            f"{self.jobs_done} of {pluralize(self.jobs, 'job')} done"
         )
-        return text + (f"; {unpaid} agreements still unpaid>" if unpaid else ">")
+        return text + (f"; {pluralize(unpaid, 'agreement')} still unpaid>" if unpaid else ">")
 
     def __str__(self) -> str:
         rows = [
-            f"  {clean(line.provider, 32):<32}  {line.agreements:>4} agreements  {line.seconds:>9.1f} s  "
-            f"{line.accepted:>12.6f} GLM{'  (unpaid)' if line.unpaid else ''}"
+            f"  {clean(line.provider, 32):<32}  {pluralize(line.agreements, 'agreement'):>15}  "
+            f"{line.seconds:>9.1f} s  {line.accepted:>12.6f} GLM{'  (unpaid)' if line.unpaid else ''}"
             for line in self.lines
         ]
         return "\n".join([repr(self)[1:-1], *rows])

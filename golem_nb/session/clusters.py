@@ -13,7 +13,7 @@ import attrs
 from golem_nb import arguments
 from golem_nb.engine.charges import LinearPrice
 from golem_nb.events import ServiceFinished, ServiceStateChanged
-from golem_nb.log import get_logger
+from golem_nb.log import get_logger, pluralize
 from golem_nb.session.choice import hourly
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
 from golem_nb.session.handle import Handle, Progress
@@ -530,7 +530,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
     def so_far(self) -> str:
         """How far it is, in words."""
         progress = self.progress
-        return f"{progress.running} of {self._wanted} instances running"
+        return f"{progress.running} of {pluralize(self._wanted, 'instance')} running"
 
     def _notice(self) -> str:
         return (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from golem_nb.exceptions import GolemError
+from golem_nb.log import pluralize
 from golem_nb.rest.errors import ApiError
 
 __all__ = [
@@ -55,7 +56,8 @@ class ClusterError(SessionError):
     def __init__(self, name: str, running: int, wanted: int, errors: Mapping[str, BaseException]) -> None:
         self.errors = dict(errors)
         shown = "".join(f"\n  {instance}: {error}" for instance, error in list(self.errors.items())[:5])
-        super().__init__(f"{running} of {wanted} instances of {name} are running:{shown}")
+        verb = "is" if running == 1 else "are"
+        super().__init__(f"{running} of {pluralize(wanted, 'instance')} of {name} {verb} running:{shown}")
 
 
 class JobCancelledError(SessionError):
@@ -146,8 +148,8 @@ class ItemsFailedError(SessionError):
         shown = "".join(f"\n  item {index}: {error}" for index, error in errors[:5])
         more = f"\n  … and {len(errors) - 5} more" if len(errors) > 5 else ""
         super().__init__(
-            f"{len(errors)} of {total} items of {name} could not be computed (`.errors` has all, "
-            f"`.values` the others, `.retry_failed()` tries them again):{shown}{more}{noted}"
+            f"{len(errors)} of {pluralize(total, 'item')} of {name} could not be computed (`.errors` "
+            f"has all, `.values` the others, `.retry_failed()` tries them again):{shown}{more}{noted}"
         )
 
 

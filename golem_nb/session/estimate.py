@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
+from golem_nb.log import pluralize
 from golem_nb.ui.text import amount
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Estimate:
     def __repr__(self) -> str:
         return (
             f"<Estimate: {amount(self.median)} GLM, from {amount(self.low)} to {amount(self.high)}, for "
-            f"{self.tasks} tasks of {self.seconds:g} s on {self.workers} of {self.offers} providers>"
+            f"{pluralize(self.tasks, 'task')} of {self.seconds:g} s on {self.workers} of "
+            f"{pluralize(self.offers, 'provider')}>"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from golem_nb.engine.errors import JobTimeoutError, WorkersFailedError
 from golem_nb.engine.worker import Worker
-from golem_nb.log import get_logger
+from golem_nb.log import get_logger, pluralize
 from golem_nb.session.lane import Lane
 from golem_nb.session.pace import Tempo
 
@@ -97,7 +97,7 @@ class Lanes:
             f"item {item.index} on {item.provider!r} since {seconds:.1f} s" for seconds, item in tries[:3]
         )
         return (
-            f"{self._queue.done} items were done; "
+            f"{pluralize(self._queue.done, 'item was', 'items were')} done; "
             + (f"at work: {at_work}; " if at_work else "")
             + "pass a longer `timeout` or more `max_workers`, or begin the rest again with `retry_failed()`"
         )

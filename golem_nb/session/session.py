@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from golem_nb.arguments import amount, count, duration
-from golem_nb.log import get_logger
+from golem_nb.log import get_logger, pluralize
 from golem_nb.payload import vm
 from golem_nb.payload.registry import use_registry
 from golem_nb.session.adoption import AdoptedCluster
@@ -421,7 +421,7 @@ class Session(SessionViews):
         batch = Batch(
             self._core,
             self._core.new_id(),
-            f"{name} of {len(data)} items",
+            f"{name} of {pluralize(len(data), 'item')}",
             work,
             data,
             payload=payload,

@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from golem_nb.log import pluralize
 from golem_nb.ui.markup import bar, box, e, facts, render, table
 from golem_nb.ui.sources import ClusterFacts, JobFacts, SessionFacts
 from golem_nb.ui.text import amount, clean, clock, lines, seconds
@@ -137,7 +138,7 @@ def job_text(job: JobFacts) -> str:
     if job.failed:
         parts.append(f"{job.failed} failed")
     if job.retries:
-        parts.append(f"{job.retries} retries")
+        parts.append(pluralize(job.retries, "retry", "retries"))
     return f"{clean(job.name, 60)} {job.state}: {', '.join(parts)}, {amount(job.cost)} GLM"
 
 
@@ -260,7 +261,7 @@ def cluster_text(cluster: ClusterFacts) -> str:
     running = sum(instance.state == "running" for instance in cluster.instances)
     return (
         f"{clean(cluster.name, 60)} of {clean(cluster.service, 60)} {cluster.state}: "
-        f"{running} of {cluster.wanted} instances running, {amount(cluster.cost)} GLM"
+        f"{running} of {pluralize(cluster.wanted, 'instance')} running, {amount(cluster.cost)} GLM"
     )
 
 
@@ -321,7 +322,7 @@ def cluster_html(
 def dashboard_text(session: SessionFacts, offers: int, tasks: Mapping[str, int]) -> str:
     """Return a dashboard as one line."""
     states = ", ".join(f"{number} {state}" for state, number in tasks.items() if number) or "none"
-    return f"Dashboard of session {clean(session.name, 60)}: {offers} offers, tasks: {states}"
+    return f"Dashboard of session {clean(session.name, 60)}: {pluralize(offers, 'offer')}, tasks: {states}"
 
 
 def dashboard_html(
@@ -376,7 +377,7 @@ def market_text(name: str, offers: int) -> str:
     >>> market_text("default", 1)
     'Market of session default: 1 offer'
     """
-    return f"Market of session {clean(name, 60)}: {offers} {'offer' if offers == 1 else 'offers'}"
+    return f"Market of session {clean(name, 60)}: {pluralize(offers, 'offer')}"
 
 
 def market_html(name: str, offers: int, selection: pd.DataFrame, now: datetime | None = None) -> str:

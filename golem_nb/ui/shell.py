@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
 from golem_nb.engine.scripts import ScriptRunner
 from golem_nb.exceptions import GolemError
+from golem_nb.log import pluralize
 from golem_nb.rest.errors import ApiError
 from golem_nb.ui.instances import MARK
 from golem_nb.ui.text import clean
@@ -216,7 +217,7 @@ class InstanceShell:
         if folder.startswith("/"):
             self._folder = folder
         if len(output) > MOST_OUTPUT:
-            output = f"{output[:MOST_OUTPUT]}\n… {len(output) - MOST_OUTPUT} more characters"
+            output = f"{output[:MOST_OUTPUT]}\n… {pluralize(len(output) - MOST_OUTPUT, 'more character')}"
         return output, int(code) if code.isdecimal() else 0
 
     def _prompt(self) -> None:

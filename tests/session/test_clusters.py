@@ -158,7 +158,7 @@ def test_an_instance_is_restarted(run: Callable[..., ClusterHandle]) -> None:
 
 def test_instances_that_do_not_start_are_an_error(run: Callable[..., ClusterHandle]) -> None:
     cluster = run(Broken)
-    with pytest.raises(ClusterError, match=r"(?s)0 of 1 instances.*it does not start") as caught:
+    with pytest.raises(ClusterError, match=r"(?s)0 of 1 instance .*it does not start") as caught:
         cluster.result(60)
     assert len(caught.value.errors) == 1
     assert cluster.errors

@@ -168,7 +168,7 @@ def test_cancelling_keeps_what_is_finished(session: Session, alpine: Any) -> Non
 
 def test_time_is_limited(session: Session, alpine: Any) -> None:
     job = session.run("sleep {}", ["0", "60"], payload=alpine, timeout=4)
-    with pytest.raises(JobTimeoutError, match=r"1 items were done; at work: item 1 on '\w+' since \d\.\d s;"):
+    with pytest.raises(JobTimeoutError, match=r"1 item was done; at work: item 1 on '\w+' since \d\.\d s;"):
         job.result(30)
     assert job.values == ["", None]
     # what it was stopped at has cost something, and somebody was at it

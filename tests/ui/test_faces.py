@@ -13,6 +13,7 @@ from golem_nb.ui.faces import (
     cluster_html,
     cluster_text,
     dashboard_html,
+    dashboard_text,
     job_html,
     job_text,
     market_html,
@@ -84,6 +85,15 @@ def test_lines_of_text(stage: ModuleType) -> None:
     assert cluster_text(stage.cluster.now) == (
         "cluster-1 of WebService running: 1 of 5 instances running, 0.0234 GLM"
     )
+    assert dashboard_text(stage.session.now, 2, {"accepted": 3}) == (
+        "Dashboard of session default: 2 offers, tasks: 3 accepted"
+    )
+
+
+def test_of_one_thing_it_is_said_in_the_singular(stage: ModuleType) -> None:
+    assert "4 failed, 1 retry, " in job_text(attrs.evolve(stage.job.now, failed=4, retries=1))
+    assert "1 of 1 instance running" in cluster_text(attrs.evolve(stage.cluster.now, wanted=1))
+    assert "1 offer, " in dashboard_text(stage.session.now, 1, {})
 
 
 def test_lines_have_no_line_break_whatever_comes(stage: ModuleType) -> None:
