@@ -197,7 +197,11 @@ class _Commands:
 
 
 def _is_cut(message: str | None) -> bool:
-    """Whether a command that has succeeded has printed more than its provider keeps."""
+    """Whether a provider says that a command which has succeeded has printed more than it keeps.
+
+    Those of local networks say it. Others need not: how much an exe-unit keeps is agreed on nowhere, so that
+    no size tells it either.
+    """
     return message is not None and message.startswith("The output was longer")
 
 

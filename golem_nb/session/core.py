@@ -447,22 +447,6 @@ class Core:
         limits: Limits | None = getattr(self, "limits", None)
         return self.settings.budget if limits is None else limits.left
 
-    def left_running(self) -> list[str]:
-        """Return the classes of services that dead kernels have left running at this daemon."""
-        left = self.ledger.left(self.node_id)
-        return sorted({service.class_name for leftover in left for service in leftover.services})
-
-    async def adopt(self, class_name: str) -> list[ServiceSerialization]:
-        """Make the services of a class that dead kernels have left running those of this session."""
-        found: list[ServiceSerialization] = []
-        config = self.daemon.api_config
-        for leftover in await asyncio.to_thread(self.ledger.left, self.node_id):
-            if any(service.class_name == class_name for service in leftover.services):
-                beside = found[0] if found else None
-                found += await self.ledger.adopt(leftover, self.book, config, class_name, beside)
-        await asyncio.to_thread(self.look_for_leftovers)
-        return found
-
     def look_for_leftovers(self) -> None:
         """Read what sessions of dead kernels have left."""
         self.leftovers = [str(leftover) for leftover in self.ledger.left()]

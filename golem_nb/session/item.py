@@ -67,7 +67,7 @@ class Outcome:
     seconds
         How long it took, where the provider's side has measured that.
     cut
-        What the provider says of output that it has not kept; None where it has kept all.
+        What the provider says of output that it has not kept; None where it has kept all, or does not tell.
     """
 
     value: Any = None
@@ -108,7 +108,7 @@ class Item:
     error
         Why it was given up; None unless it was.
     cut
-        What the provider says of output that it has not kept; None where it has kept all.
+        What the provider says of output that it has not kept; None where it has kept all, or does not tell.
     """
 
     index: int

@@ -26,7 +26,7 @@ from golem_nb.arguments import amount, count, duration
 from golem_nb.log import get_logger, pluralize
 from golem_nb.payload import vm
 from golem_nb.payload.registry import use_registry
-from golem_nb.session.adoption import AdoptedCluster
+from golem_nb.session.adoption import AdoptedCluster, left_running
 from golem_nb.session.aio import AsyncFace
 from golem_nb.session.batch import Batch
 from golem_nb.session.bill import Bill
@@ -602,7 +602,7 @@ class Session(SessionViews):
         _check_service_class(service_class)
         self._wait(self._core.ready())
         name = service_class.__name__
-        running = self._core.left_running()
+        running = left_running(self._core)
         if name not in running:
             raise SessionError(
                 f"No instance of {name} was left running at this daemon by a dead kernel; "
