@@ -199,6 +199,16 @@ def test_a_killed_process_has_left_what_it_had(ledger: Ledger) -> None:
     ledger.lock(left.session_id).release()
 
 
+def test_a_process_whose_lock_was_deleted_is_alive(ledger: Ledger) -> None:
+    with die("import time; time.sleep(60)") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        shutil.rmtree(ledger.path.parent / "sessions")
+        assert ledger.left() == []
+        process.kill()
+    assert len(ledger.left()) == 1
+
+
 def test_a_fork_does_not_keep_its_parents_session_alive(ledger: Ledger) -> None:
     # both of them speak at the same moment: a line has to be one write
     fork = "import time; child = os.fork(); os.write(1, b'%d\\n' % child); time.sleep(60)"
