@@ -2,6 +2,7 @@
 
 import { h, keyed, put, write } from "./dom.js";
 import { amount, clockTime, counted, duration } from "./format.js";
+import { heedEnd } from "./outputs.js";
 import { button, entry, panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
@@ -302,4 +303,4 @@ function render(context) {
   });
 }
 
-export default { render };
+export default { initialize: heedEnd, render };

@@ -1,6 +1,7 @@
 // The panel above the dashboard's figure: what it shows.
 
 import { h, keyed, put, write } from "./dom.js";
+import { heedEnd } from "./outputs.js";
 import { panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
@@ -93,4 +94,4 @@ function render(context) {
   });
 }
 
-export default { render };
+export default { initialize: heedEnd, render };

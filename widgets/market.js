@@ -4,6 +4,7 @@ import { chart } from "./chart.js";
 import { h, keyed, put, write } from "./dom.js";
 import { amount, counted } from "./format.js";
 import { Offers, jobCost, matching, median, sorted } from "./offers.js";
+import { heedEnd } from "./outputs.js";
 import { button, panel } from "./panel.js";
 
 /** @import { Context } from "./types.d.ts" */
@@ -60,7 +61,9 @@ export function costLine(costs) {
 }
 
 /** @param {Context} context */
-function initialize({ model }) {
+function initialize(context) {
+  heedEnd(context);
+  const { model } = context;
   const offers = new Offers();
   books.set(model.get("state").uid, offers);
   model.on("msg:custom", (message, /** @type {DataView[]} */ buffers) => {

@@ -2,6 +2,7 @@
 
 import { h, keyed, put, write } from "./dom.js";
 import { amount, counted, duration } from "./format.js";
+import { heedEnd } from "./outputs.js";
 import { button, panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
@@ -192,4 +193,4 @@ function render(context) {
   });
 }
 
-export default { render };
+export default { initialize: heedEnd, render };

@@ -1,6 +1,7 @@
 // A shell on an instance: keys go there, what it writes is drawn as characters and can do nothing else.
 
 import { h, put, write } from "./dom.js";
+import { heedEnd } from "./outputs.js";
 import { button, entry, panel } from "./panel.js";
 import { Screen } from "./screen.js";
 import { Typing } from "./typing.js";
@@ -224,4 +225,4 @@ export function colour(value, own) {
   return `rgb(${part(Math.floor(index / 36))} ${part(Math.floor(index / 6) % 6)} ${part(index % 6)})`;
 }
 
-export default { render };
+export default { initialize: heedEnd, render };

@@ -6,13 +6,19 @@ export interface Signal {
   disconnect(slot: (sender: unknown, value: string) => void): unknown;
 }
 
+/** The part of a manager of widgets that is used; where it is JupyterLab's, with the notebook. */
+export interface WidgetManager {
+  kernel?: { statusChanged?: Signal; isDisposed?: boolean };
+  get_model?: (id: string) => Promise<any>;
+  context?: { model?: { cells?: Iterable<{ outputs?: any }> } };
+}
+
 export interface Model {
   get(key: string): any;
   set(key: string, value: unknown): void;
   on(event: string, callback: (...values: any[]) => void): void;
   off(event?: string | null, callback?: ((...values: any[]) => void) | null): void;
-  /** JupyterLab's manager of widgets, where it is one. */
-  widget_manager?: { kernel?: { statusChanged?: Signal; isDisposed?: boolean }; get_model?: (id: string) => Promise<any> };
+  widget_manager?: WidgetManager;
   send(content: unknown, callbacks?: unknown, buffers?: (ArrayBuffer | ArrayBufferView)[]): void;
 }
 

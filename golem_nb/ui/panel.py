@@ -91,7 +91,9 @@ class Panel(Addressed, anywidget.AnyWidget):
 
     def __init__(self, pump: Pump, **traits: Any) -> None:
         self._pump = pump
-        self._outputs: list[str] = []
+        #: Display ids of what was shown, and the id of the model that each shows.
+        self._outputs: dict[str, str | None] = {}
+        self._last: dict[str, Any] | None = None
         self._busy: dict[str, int] = {}
         self._faults: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -165,9 +167,14 @@ class Panel(Addressed, anywidget.AnyWidget):
             print(self.face_text())  # noqa: T201 - this is its display
             return
         name = uuid.uuid4().hex
-        self._outputs = [*self._outputs, name][-MOST_OUTPUTS:]
         self._begin_to_show()
-        display(self.last_bundle() if self._replaced else self.bundle(), raw=True, display_id=name)  # type: ignore[no-untyped-call]
+        bundle = self.last_bundle() if self._replaced else self.bundle()
+        if self._ended:
+            self._last = bundle
+        self._outputs[name] = bundle.get(VIEW_MIMETYPE, {}).get("model_id")
+        while len(self._outputs) > MOST_OUTPUTS:
+            del self._outputs[next(iter(self._outputs))]
+        display(bundle, raw=True, display_id=name)  # type: ignore[no-untyped-call]
 
     def _begin_to_show(self) -> None:
         """Bring it to this moment; the pump keeps it there, and ends it."""
@@ -210,7 +217,8 @@ class Panel(Addressed, anywidget.AnyWidget):
             self._pump.remove(self)
         if not ended or (last and not self._replaced):
             self._replaced = not live
-            self._replace_outputs(self.bundle() if live else self.last_bundle())
+            self._last = self.bundle() if live else self.last_bundle()
+            self._replace_outputs(self._last)
 
     def _replace_outputs(self, bundle: Mapping[str, Any]) -> None:
         if not self._outputs:
@@ -219,6 +227,13 @@ class Panel(Addressed, anywidget.AnyWidget):
 
         for name in self._outputs:
             update_display(bundle, display_id=name, raw=True)  # type: ignore[no-untyped-call]
+        self._tell_last()
+
+    def _tell_last(self) -> None:
+        """Have a browser that was loaded after its outputs, and so knows no display ids, replace them."""
+        views = [view for view in self._outputs.values() if view is not None]
+        if views and self._last is not None:
+            self.send({"kind": "last", "views": views, "data": self._last})
 
     # -- the pump's side -----------------------------------------------------------------------------------
 
@@ -236,6 +251,8 @@ class Panel(Addressed, anywidget.AnyWidget):
             over, ended = self.over, self._ended
             # what was over goes on, for example because failed items are tried again
             self._ended = ended and over
+            if not self._ended:
+                self._last = None
         if over and not ended:
             self.end(last=False)
         return written
@@ -302,6 +319,7 @@ class Panel(Addressed, anywidget.AnyWidget):
             self._resync |= message.get("version") != self._version
             self._pump_it()
             self._pump.mark()
+            self._tell_last()
         elif kind == "do":
             arguments = message.get("args")
             self.perform(str(message.get("action")), arguments if isinstance(arguments, dict) else {})

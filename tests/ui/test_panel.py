@@ -192,6 +192,25 @@ def test_it_ends_once_with_the_last_state(card: Heard, stage: ModuleType) -> Non
     assert len(card.sent) == sent
 
 
+def test_who_has_missed_the_end_is_sent_it(
+    card: Heard, stage: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    displayed: list[dict[str, Any]] = []
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", lambda: object())
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: displayed.append(bundle))
+    monkeypatch.setattr("IPython.display.update_display", lambda bundle, **_: displayed.append(bundle))
+    card.show()
+    view = displayed[0][VIEW_MIMETYPE]["model_id"]
+    card._on_message(card, {"kind": "hello", "version": card._version}, [])
+    assert "last" not in [message["kind"] for message in card.sent]
+    card.end()
+    last = {"kind": "last", "views": [view], "data": displayed[-1]}
+    assert card.sent[-1] == last
+    assert VIEW_MIMETYPE not in last["data"]
+    card._on_message(card, {"kind": "hello", "version": card._version}, [])
+    assert card.sent[-2:] == [last, last]
+
+
 def test_a_plain_interpreter_gets_the_line(card: Heard, capsys: pytest.CaptureFixture[str]) -> None:
     card.show()
     assert capsys.readouterr().out == repr(card) + "\n"
