@@ -8,6 +8,7 @@ __all__ = [
     "ActivityGoneError",
     "ApiError",
     "BadRequestError",
+    "CollisionError",
     "ConflictError",
     "ConnectionDroppedError",
     "DaemonUnreachableError",
@@ -124,6 +125,10 @@ class ActivityGoneError(ServerError):
     """The activity, or the provider that ran it, does not answer any more."""
 
 
+class CollisionError(ServerError):
+    """Two requests were to change one agreement at the same time, this one and maybe the provider's."""
+
+
 class MalformedAnswerError(ApiError):
     """The daemon's answer does not have the form that it should have."""
 
@@ -145,7 +150,9 @@ def error_class(status: int, message: str) -> type[ApiError]:
     """Choose the error for an answer.
 
     The daemon reports an activity that is no more as an internal error whose text names the address on the
-    service bus at which nobody listens.
+    service bus at which nobody listens. It reports an agreement that somebody else was changing at the same
+    moment as an internal error of an operation on it (of four requests to end an agreement that were sent at
+    once, three ended so; each of them succeeds when it is sent again).
 
     Parameters
     ----------
@@ -156,6 +163,8 @@ def error_class(status: int, message: str) -> type[ApiError]:
     """
     if status >= 500 and "endpoint address not found" in message:
         return ActivityGoneError
+    if status >= 500 and "finish operation on Agreement" in message and "internal error" in message:
+        return CollisionError
     return _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
 
 
@@ -167,4 +176,4 @@ def is_intermittent(error: BaseException) -> bool:
     error
         The error.
     """
-    return isinstance(error, ConnectionDroppedError | RequestTimeoutError)
+    return isinstance(error, ConnectionDroppedError | RequestTimeoutError | CollisionError)

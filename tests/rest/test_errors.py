@@ -45,6 +45,7 @@ def test_they_are_copied_and_pickled_whole(name: str) -> None:
 def test_what_may_be_tried_again() -> None:
     assert is_intermittent(errors.ConnectionDroppedError("a", "b"))
     assert is_intermittent(errors.RequestTimeoutError("a", "b"))
+    assert is_intermittent(errors.CollisionError("a", "b"))
     assert not is_intermittent(errors.ServerError("a", "b"))
     assert not is_intermittent(errors.DaemonUnreachableError("a", "b"))
     assert not is_intermittent(ValueError())
