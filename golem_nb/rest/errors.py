@@ -126,7 +126,7 @@ class ActivityGoneError(ServerError):
 
 
 class CollisionError(ServerError):
-    """Two requests were to change one agreement at the same time, this one and maybe the provider's."""
+    """Two requests were to change one thing at the same time, this one and maybe the provider's."""
 
 
 class MalformedAnswerError(ApiError):
@@ -146,13 +146,16 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+_COLLISION = ("Can't finish operation on Agreement", "UNIQUE constraint failed")
+
+
 def error_class(status: int, message: str) -> type[ApiError]:
     """Choose the error for an answer.
 
     The daemon reports an activity that is no more as an internal error whose text names the address on the
-    service bus at which nobody listens. It reports an agreement that somebody else was changing at the same
-    moment as an internal error of an operation on it (of four requests to end an agreement that were sent at
-    once, three ended so; each of them succeeds when it is sent again).
+    service bus at which nobody listens. What somebody else was changing at the same moment is an internal
+    error, too: of an operation on an agreement, or of the database. (Of four requests to end an agreement, or
+    to accept an invoice, that were sent at once three ended so; each succeeds when it is sent again.)
 
     Parameters
     ----------
@@ -163,7 +166,7 @@ def error_class(status: int, message: str) -> type[ApiError]:
     """
     if status >= 500 and "endpoint address not found" in message:
         return ActivityGoneError
-    if status >= 500 and "finish operation on Agreement" in message and "internal error" in message:
+    if status >= 500 and any(words in message for words in _COLLISION):
         return CollisionError
     return _BY_STATUS.get(status) or (ServerError if status >= 500 else ApiError)
 

@@ -439,12 +439,16 @@ async def test_debit_notes_that_are_not_accepted_end_the_agreement(requestor) ->
     assert await requestor.invoice(agreement) is not None
 
 
-async def test_ending_an_agreement_several_times_at_once(requestor) -> None:
+async def test_ending_an_agreement_and_accepting_its_invoice_several_times_at_once(requestor) -> None:
     """The daemon fails all of such requests but one, and so where the provider ends it at that moment."""
     agreement, _activity = await requestor.ready()
     await asyncio.gather(*(agreement.terminate({"message": "done"}) for _ in range(4)))
     assert (await agreement.refresh()).state == "Terminated"
-    assert await requestor.end(agreement) is not None
+    invoice = await requestor.invoice(agreement)
+    assert invoice is not None
+    # as two programs would that recover the same session, or one whose first request was slow
+    await asyncio.gather(*(invoice.accept(invoice.amount, requestor.allocation) for _ in range(4)))
+    assert (await requestor.payment.invoice(invoice.invoice_id)).status == "ACCEPTED"
 
 
 async def test_an_agreement_that_expires_is_ended(requestor) -> None:
