@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
 import sys
 import threading
@@ -185,7 +186,6 @@ class Session(SessionViews):
         core.desk = Desk(self, core.recorder)
         core.on_event, core.on_change = core.desk.take, core.desk.mark
         self._starting = self._core.portal.start(self._core.open())
-        atexit.register(self._at_exit)
 
     def _wait_for_start(self) -> None:
         """Wait until it is started, where that may be waited for; elsewhere the first use does."""
@@ -218,7 +218,6 @@ class Session(SessionViews):
         with _lock:
             if _living.get(self.name) is self:
                 del _living[self.name]
-        atexit.unregister(self._at_exit)
         _use_their_registry()
 
     @staticmethod
@@ -747,12 +746,6 @@ class Session(SessionViews):
     ) -> None:
         await self._stop()
 
-    def _at_exit(self) -> None:
-        with contextlib.suppress(Exception):
-            self._core.portal.wait(self._last_words(), AT_EXIT)
-        with contextlib.suppress(Exception):
-            self._core.book.close_now()
-
     async def _last_words(self) -> None:
         if self._closing is None:
             await self._core.abandon()
@@ -764,6 +757,21 @@ class Session(SessionViews):
         logger.warning("%s", text)
         if in_notebook():
             print(text, file=sys.stderr)  # noqa: T201 - the user is told in the cell
+
+
+def _end(sessions: Sequence[Session]) -> None:
+    """End what sessions have running, all at the same time, in `AT_EXIT` seconds at most."""
+    ends = []
+    for session in sessions:
+        with contextlib.suppress(Exception):
+            ends.append(session._core.portal.start(session._last_words()))
+    concurrent.futures.wait(ends, AT_EXIT)
+    for session in sessions:
+        with contextlib.suppress(Exception):
+            session._core.book.close_now()
+
+
+atexit.register(lambda: _end(list(_living.values())))
 
 
 def _check_service_class(given: object) -> None:

@@ -295,7 +295,9 @@ def test_the_last_words_of_a_kernel_are_quick(kernel: Kernel) -> None:
     kernel.must("job = session.run('sleep {}', [100, 100], payload=alpine)")
     kernel.must("while job.progress.running < 2: time.sleep(0.05)")
     reply = kernel.must(
-        "started = time.monotonic(); session._at_exit(); print(time.monotonic() - started)", timeout=20
+        "from golem_nb.session.session import _end\n"
+        "started = time.monotonic(); _end([session]); print(time.monotonic() - started)",
+        timeout=20,
     )
     assert float(reply.stdout) < 2
 

@@ -29,6 +29,7 @@ from golem_nb.session.errors import (
     SessionClosedError,
     SessionError,
 )
+from golem_nb.session.session import _end
 from tests.leavings import NOTHING, look, peek, since
 from tests.waiting import soon
 
@@ -137,7 +138,7 @@ def test_the_card_knows_what_the_account_holds(data_dir: Path, alpine: Any) -> N
         assert session.facts().balance is not None
 
 
-@pytest.mark.parametrize(("end", "seconds"), [(Session.stop, 4.0), (Session._at_exit, 2.0)])
+@pytest.mark.parametrize(("end", "seconds"), [(Session.stop, 4.0), (lambda session: _end([session]), 2.0)])
 def test_a_command_line_that_hangs_keeps_nobody(
     on_network: LocalNetwork,
     data_dir: Path,
@@ -433,6 +434,34 @@ def test_a_script_that_forgets_to_stop_ends_its_agreements(on_network: LocalNetw
     left = since(on_network.api_config, before, 5)
     assert (left.agreements, left.allocations) == (NOTHING.agreements, NOTHING.allocations)
     assert process.communicate()[1] == ""
+
+
+THREE = """
+import atexit, psutil, time
+from golem_nb import Session, vm
+from golem_nb.localnet import LocalNetwork
+ended = []
+atexit.register(lambda: print(time.monotonic() - ended[0], flush=True))
+with LocalNetwork(providers=3) as network:
+    alpine = vm.repo(image_tag="golem/alpine:latest")
+    jobs = [
+        Session(budget=1, network=network, name=name).run("sleep 100", payload=alpine) for name in "abc"
+    ]
+    while not all(job.progress.running for job in jobs):
+        time.sleep(0.1)
+    daemons = [each for each in psutil.process_iter() if each.name() == "yagna"]
+    (daemon,) = [each for each in daemons if each.environ()["GSB_URL"] == network.env["GSB_URL"]]
+    daemon.suspend()
+    ended.append(time.monotonic())
+    atexit._run_exitfuncs()
+    daemon.resume()
+"""
+
+
+@pytest.mark.localnet
+def test_three_sessions_end_together_where_the_daemon_hangs(data_dir: Path) -> None:
+    said = subprocess.run([sys.executable, "-c", THREE], capture_output=True, text=True, timeout=120)
+    assert float(said.stdout) < 2.5, said
 
 
 def test_a_worker_that_blocks_the_engine_is_named(session: Session, alpine: Any) -> None:
