@@ -9,6 +9,9 @@ import { panel } from "./panel.js";
 /** Two columns of subplots need that many pixels. */
 const NARROW = 560;
 
+/** In less than that, headings and ticks have to be set closely. */
+const TIGHT = 320;
+
 /** After so many milliseconds a choice that the kernel has not confirmed is taken back. */
 const PATIENCE = 15_000;
 
@@ -80,13 +83,14 @@ function render(context) {
         },
       );
     };
-    // the figure is laid out by the kernel, which has to be told where there is no room for two columns
-    let narrow = false;
+    // the figure is laid out by the kernel, which has to be told how much room there is
+    let room = "";
     const sight = new ResizeObserver(() => {
       const width = frame.root.clientWidth;
-      if (width && width < NARROW !== narrow) {
-        narrow = width < NARROW;
-        frame.store.send({ kind: "narrow", narrow });
+      const now = { narrow: width < NARROW, tight: width < TIGHT };
+      if (width && JSON.stringify(now) !== room) {
+        room = JSON.stringify(now);
+        frame.store.send({ kind: "room", ...now });
       }
     });
     sight.observe(frame.root);

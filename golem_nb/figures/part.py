@@ -16,6 +16,9 @@ __all__ = ["TIME_AXIS", "Part", "alone", "placed"]
 #: An axis of time: few ticks, since those of short times are long.
 TIME_AXIS: Mapping[str, Any] = {"type": "date", "nticks": 4, "tickangle": 0}
 
+#: Where it is tight, an axis of time has so many ticks, and headings begin so much farther left, in pixels.
+_TIGHT_TICKS, _MARGIN = 2, 70
+
 #: Space between subplots, as shares of the figure: for ticks, axis titles and headings.
 _GAP_X, _GAP_Y = 0.11, 0.19
 
@@ -55,11 +58,14 @@ def alone(part: Part, *, dark: bool, height: int = 360) -> go.Figure:
     )
 
 
-def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> dict[str, Any]:
+def placed(
+    parts: Mapping[str, Part], show: Sequence[str], columns: int = 2, *, tight: bool = False
+) -> dict[str, Any]:
     """Return the layout of a figure with several parts: all their axes, and headings.
 
     Axes are numbered by the order of `parts`, whether they are shown or not, so that a figure can be given
-    another choice by another layout alone.
+    another choice by another layout alone. Where it is tight, headings begin at the figure's edge, and ticks
+    and titles of axes leave each other room.
     """
     shown = [name for name in parts if name in show]
     columns = min(columns, max(len(shown), 1))
@@ -72,6 +78,10 @@ def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> 
         suffix = "" if number == 1 else str(number)
         xaxis = {**part.xaxis, **_scale(part), "anchor": f"y{suffix}"}
         yaxis = {**part.yaxis, **_scale(part), "anchor": f"x{suffix}"}
+        if "nticks" in xaxis and tight:
+            xaxis["nticks"] = _TIGHT_TICKS
+        if "title" in xaxis:
+            xaxis["title"] = {**xaxis["title"], "font": {"size": 9 if tight else 12}}
         if name in shown:
             row, column = divmod(shown.index(name), columns)
             # the last one of an odd number has the row to itself
@@ -92,9 +102,10 @@ def placed(parts: Mapping[str, Part], show: Sequence[str], columns: int = 2) -> 
                     "yref": "paper",
                     "xanchor": "left",
                     "yanchor": "bottom",
+                    "xshift": -_MARGIN if tight else 0,
                     "yshift": 6,
                     "showarrow": False,
-                    "font": {"size": 13},
+                    "font": {"size": 12 if tight else 13},
                 }
             )
         else:

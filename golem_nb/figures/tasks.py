@@ -67,6 +67,7 @@ def tasks_part(counts: dict[str, int]) -> Part:
             "text": [str(counts.get(state, 0))],
             # beside the bar, since no colour of text can be read on all the colours and patterns of states
             "textposition": "outside",
+            "cliponaxis": False,
             "marker": {
                 "color": STATE_COLOURS[state],
                 "pattern": {"shape": STATE_PATTERNS.get(state, ""), "fillmode": "overlay"},

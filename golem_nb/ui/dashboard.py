@@ -105,7 +105,7 @@ class Dashboard(Panel):
         self._series = series
         self._facts = session.facts()
         self._show = check(show)
-        self._columns = 2
+        self._columns, self._tight = 2, False
         self._dark = False
         self._prices: Part = prices_part(pd.DataFrame({"price_full_hour": []}))
         self._prices_at = 0.0
@@ -164,15 +164,16 @@ class Dashboard(Panel):
         """Hear how much room there is in the browser, and which theme."""
         if message.get("kind") == "theme":
             self._dark = message.get("dark") is True
-        elif message.get("kind") == "narrow":
+        elif message.get("kind") == "room":
             # the next drawing places everything anew
             self._columns = 1 if message.get("narrow") is True else 2
+            self._tight = message.get("tight") is True
             self._pump.mark()
 
     def _choose(self, chosen: tuple[str, ...]) -> None:
         self._show = chosen
         wanted = [name in chosen for name in PARTS for _ in range(SLOTS[name])]
-        self._laid = placed(self._parts, chosen, self._columns)
+        self._laid = placed(self._parts, chosen, self._columns, tight=self._tight)
         with self.live.batch_update():
             self._lay(self._laid)
             for trace, visible in zip(self.live.data, wanted, strict=True):
@@ -269,7 +270,7 @@ class Dashboard(Panel):
             for name in self._show:
                 self._sent[name] = wanted[name]
             # axes appear with the first data
-            laid = placed(self._parts, self._show, self._columns)
+            laid = placed(self._parts, self._show, self._columns, tight=self._tight)
             if laid != self._laid:
                 self._laid = laid
                 with self.live.batch_update():

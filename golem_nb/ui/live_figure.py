@@ -138,8 +138,18 @@ class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly pu
             if key in axis
         }
         super()._send_update_msg(
-            restyle_data, {**types, **(relayout_data or {})}, trace_indexes, source_view_id
+            restyle_data, self._wide({**types, **(relayout_data or {})}), trace_indexes, source_view_id
         )
+
+    def _send_relayout_msg(self, layout_data: Any, source_view_id: Any = None) -> None:
+        super()._send_relayout_msg(self._wide(layout_data), source_view_id)
+
+    def _wide(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return changes of the layout that leave the figure as wide as its place."""
+        if "height" not in changes or self._layout.get("width") is not None:
+            return dict(changes)
+        # whoever sets the one has the other one set to what it is in that moment, for ever
+        return {**changes, "autosize": True, "width": None}
 
     def _send_restyle_msg(
         self, restyle_data: Any, trace_indexes: Any = None, source_view_id: Any = None

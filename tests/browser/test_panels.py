@@ -372,6 +372,16 @@ BEYOND = """root => {
   return found;
 }"""
 
+#: Whether the figure is as wide as its place, and all of its texts lie in it.
+FITS = """width => {
+  const figure = document.querySelector("[data-gnb-figure]");
+  const edge = figure.getBoundingClientRect();
+  const drawn = figure.querySelector(".main-svg").clientWidth;
+  return figure._fullLayout.width === width && Math.abs(drawn - width) <= 1
+    && [...figure.querySelectorAll(".main-svg text")].map(text => text.getBoundingClientRect())
+      .every(box => !box.width || (box.left >= edge.left - 1 && box.right <= edge.right + 1));
+}"""
+
 #: Words of which each gets a line of its own, or less, although they could stand side by side.
 COLUMNS = """root => [...root.querySelectorAll("p:not(.gnb-spoken), li > span")]
   .filter(node => node.checkVisibility() && node.textContent.length > 60 && node.clientWidth < 100)
@@ -404,6 +414,11 @@ def test_in_a_narrow_cell_everything_stays_in_its_panel(notebook: Open, dark: bo
             book.screenshot(f"{name}-{width}-{'dark' if dark else 'light'}", found)
         plot = book.page.locator("[data-gnb-figure]")
         assert plot.evaluate("node => node.parentElement.scrollWidth - node.parentElement.clientWidth") <= 0
+        # drawn a moment later, and nothing of it is cut or has to be scrolled for
+        book.page.wait_for_function(FITS, arg=width)
+        assert plot.evaluate("node => node.scrollWidth - node.clientWidth") <= 0
+    style.evaluate("node => node.remove()")
+    book.page.wait_for_function(FITS, arg=plot.evaluate("node => node.clientWidth"))
 
 
 def test_a_cluster_is_steered(notebook: Open) -> None:

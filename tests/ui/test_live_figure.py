@@ -85,7 +85,7 @@ def test_where_there_is_little_room_subplots_are_below_each_other(stage: ModuleT
     dashboard, _, _ = board(stage)
     assert dashboard.live.layout.xaxis.domain[1] < 0.5
     for narrow, right, height in ((True, 1.0, 80 + 6 * 280), (False, 0.445, 80 + 3 * 280)):
-        dashboard._on_message(dashboard, {"kind": "narrow", "narrow": narrow}, [])
+        dashboard._on_message(dashboard, {"kind": "room", "narrow": narrow}, [])
         dashboard.flush()
         assert dashboard.live.layout.xaxis.domain[1] == pytest.approx(right)
         assert dashboard.live.layout.height == height
