@@ -264,7 +264,7 @@ def test_a_network_that_died_with_its_kernel_is_settled_and_removed(data_dir: Pa
         assert len(kernel.must("print(*session.left, sep='\\n')").stdout.splitlines()) == 1
         reply = kernel.must("print(session.recover())", timeout=120)
         assert "1 session settled" in reply.stdout
-        assert "reservations released" in reply.stdout
+        assert "1 reservation released" in reply.stdout
         assert "not done" not in reply.stdout
         assert kernel.must("session.left").text == "[]"
         assert not folder.exists()
