@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -85,7 +86,8 @@ class SocketProxy:
     Parameters
     ----------
     ports
-        Local ports that will be assigned to consecutive servers; 0: any that is free.
+        Local ports that will be assigned to consecutive servers; 0: any that is free. `stop` makes them free
+        for others.
     address
         The IP address to listen on.
     buffer_size
@@ -93,6 +95,11 @@ class SocketProxy:
     timeout
         A connection on which nothing is sent or received for so many seconds is closed; also the time that
         the remote end has to accept it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `ports` are no ports, or name one twice.
 
     Examples
     --------
@@ -111,7 +118,8 @@ class SocketProxy:
         buffer_size: int = DEFAULT_SOCKET_BUFFER_SIZE,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
-        self._ports = list(ports)
+        self._ports = _ports(ports)
+        self._free = list(self._ports)
         self._address = address
         self._buffer_size = buffer_size
         self._timeout = timeout
@@ -147,11 +155,11 @@ class SocketProxy:
         running = self._servers.get((service.id, remote_port))
         if running is not None:
             return running
-        if not self._ports:
+        if not self._free:
             raise IndexError(
                 f"No local port is left for port {remote_port} of {service!r}: give more `ports`"
             )
-        port = self._ports.pop(0)
+        port = self._free.pop(0)
         connections: set[asyncio.Task[None]] = set()
 
         # no coroutine: Python 3.11 complains about one that is cancelled
@@ -166,7 +174,7 @@ class SocketProxy:
                 connected, self._address, port, limit=max(self._buffer_size // 2, 1024)
             )
         except OSError as error:
-            self._ports.insert(0, port)
+            self._free.insert(0, port)
             if error.errno == errno.EADDRINUSE:
                 raise OSError(
                     error.errno, f"Port {port} of {self._address} is in use: choose another one, or 0 for any"
@@ -178,7 +186,7 @@ class SocketProxy:
         return server
 
     async def run(self, cluster: Cluster[SocketServiceType]) -> None:
-        """Run the proxy servers for all ports on a cluster.
+        """Run the proxy servers for all ports on a cluster, or none of them if one cannot run.
 
         Parameters
         ----------
@@ -189,15 +197,26 @@ class SocketProxy:
         ------
         IndexError
             There are fewer local ports than instances have ports.
+        OSError
+            A local port is in use by another program.
         AttributeError
             The service does not say which ports it has.
         """
+        wanted: list[tuple[SocketServiceType, int]] = []
         for service in cluster.instances:
             if not hasattr(service, "remote_ports"):
                 name = type(service).__name__
                 raise AttributeError(f"{name} has no `remote_ports`: set `{name}.remote_ports = [PORT, ...]`")
-            for port in service.remote_ports:
+            wanted += [(service, port) for port in service.remote_ports]
+        before, free = set(self._servers), list(self._free)
+        try:
+            for service, port in wanted:
                 await self.run_server(service, port)
+        except BaseException:
+            begun = [self._servers.pop(key) for key in set(self._servers) - before]
+            await asyncio.gather(*(server.stop() for server in begun))
+            self._free = free
+            raise
 
     def get_server(self, service: Service, remote_port: int) -> ProxyServer:
         """Return the server for a port of an instance.
@@ -224,6 +243,7 @@ class SocketProxy:
         servers = list(self._servers.values())
         self._servers.clear()
         await asyncio.gather(*(server.stop() for server in servers))
+        self._free = list(self._ports)
 
     async def _connect(
         self,
@@ -293,3 +313,18 @@ class SocketProxy:
             pass
         except* TimeoutError:
             logger.debug("A connection was closed after %g s without a byte: %r", patience, tunnel)
+
+
+def _ports(given: Any) -> list[int]:
+    """Read local ports."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"`ports` must be several ports, such as [8080], not {given!r:.100}")
+    ports = list(given)
+    for port in ports:
+        if not isinstance(port, int) or isinstance(port, bool):
+            raise TypeError(f"`ports` must be whole numbers, not {port!r:.100}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"{port} is no port: give one from 1 to 65535, or 0 for any that is free")
+        if port and ports.count(port) > 1:
+            raise ValueError(f"Port {port} stands twice in `ports`: each leads to one port of one instance")
+    return ports

@@ -15,6 +15,7 @@ import pytest
 from golem_nb import vm
 from golem_nb.contrib.service.socket_proxy import SocketProxy, SocketProxyService
 from golem_nb.services import Cluster, ServiceState
+from tests.ports import free_port
 from tests.programs import needed
 
 from .conftest import until
@@ -108,6 +109,39 @@ async def test_each_port_of_each_instance_has_a_local_port(golem: Golem) -> None
     await proxy.stop()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", first.local_port)
+    # the local ports are free again, and are not if there are too few of them
+    await proxy.run(cluster)
+    await proxy.stop()
+    port = free_port()
+    few = SocketProxy(ports=[port])
+    with pytest.raises(IndexError, match="No local port is left for port 7000"):
+        await few.run(cluster)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = SocketProxy(ports=[port, other.getsockname()[1]])
+        with pytest.raises(OSError, match="is in use: choose another one"):
+            await taken.run(cluster)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    await taken.run(cluster)
+    assert taken.get_server(cluster.instances[0], 7000).local_port == port
+    await taken.stop()
+
+
+@pytest.mark.parametrize(
+    ("ports", "error", "words"),
+    [
+        ("80", TypeError, "must be several ports, such as"),
+        (None, TypeError, "must be several ports, such as"),
+        (["x"], TypeError, "must be whole numbers, not 'x'"),
+        ([70000], ValueError, "70000 is no port: give one from 1 to 65535, or 0"),
+        ([8080, 8080], ValueError, "Port 8080 stands twice"),
+    ],
+)
+def test_ports_that_are_none(ports: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        SocketProxy(ports=ports)
 
 
 @pytest.mark.contract("X03")
