@@ -51,8 +51,11 @@ ASK_AFTER = 1.5
 LAST_ANSWER = 0.5
 
 #: "Going away": tells the server that the client of a websocket has left, since the daemon does not. If it
-#: has closed properly, this reaches nobody.
+#: has closed properly, this reaches nobody. …
 _GOING_AWAY = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
+
+#: … And the same for the client, when the instance has left.
+_SERVER_GOING_AWAY = b"\x88\x02\x03\xe9"
 
 #: While much is being sent in the network answers are late; a node then has so many times as long.
 BUSY_FACTOR = 4.0
@@ -374,6 +377,10 @@ class Exchange:
             for task in directions:
                 task.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
+            # the server that listens here would wait for another request on this connection
+            if (transport := self._request.transport) is not None:
+                transport.write(_SERVER_GOING_AWAY)
+                transport.close()
         return response
 
 

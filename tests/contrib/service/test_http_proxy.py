@@ -139,6 +139,19 @@ async def test_websockets(single: Web, client: aiohttp.ClientSession) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.contract("X01")
+async def test_a_websocket_ends_with_its_instance(single: Web) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", single.proxy.port)
+    lines = "GET /socket HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"
+    writer.write("\r\n".join((*lines, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "")).encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    single.cluster.stop_instance(single.cluster.instances[0])
+    async with asyncio.timeout(15):
+        # "going away", and the end of the connection, though the client says nothing
+        assert await reader.read() == b"\x88\x02\x03\xe9"
+    writer.close()
+
+
 @pytest.mark.contract("X01", "X02")
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_bodies_in_both_directions(
