@@ -440,39 +440,45 @@ class Golem:
         """Take up suspended instances, possibly of another process, on their activities.
 
         The reservation that was kept for them is released, since this Golem's budget pays for them now: take
-        up all that one Golem has left at once.
+        up all that one Golem has left at once, and once only. A second time is refused within one process;
+        two processes must not take up the same instances, and see nothing of each other: each would end
+        under the other what it ends itself.
 
         Parameters
         ----------
         service_class
             What they are.
         instances
-            Their handles, from `stop` or `Service.serialize`.
+            Their handles, from `stop` or `Service.serialize`. They are looked at, and the daemon is asked
+            about them, before anything is changed.
         payload
             What providers must offer on which instances are restarted; by default what
             ``service_class.get_payload()`` returns.
         expiration
             When new agreements expire; by default when the old ones do.
         network
-            Their network, from `resume_network`.
+            Their network, from `resume_network`; without it they go on without an address.
         instance_params
             Keyword arguments for the ``__init__`` of each.
 
         Raises
         ------
         ServiceResumeError
-            An agreement or an activity has ended in the meantime. Nothing was resumed then.
+            An agreement or an activity has ended in the meantime, they do not belong together, the instance
+            is in another network, or was taken up already. Nothing was resumed then.
+        ValueError
+            A handle lacks something or has what makes no sense, two are of one instance, or there is none.
         """
         from golem_nb.services import Cluster  # loaded only by those who have services
+        from golem_nb.services.handles import read_handles
 
         engine = self._running()
-        if not instances:
-            raise ValueError("There are no instances to resume")
+        handles = read_handles(instances)
         if expiration is None:
-            expiration = max(datetime.fromisoformat(handle["expiration"]) for handle in instances)
+            expiration = max(handle.expiration for handle in handles)
         payload = await _payload(service_class, payload)
         cluster = Cluster(engine, service_class, payload, expiration, network)
-        await cluster.resume_instances(instances, instance_params)
+        await cluster.resume_instances(handles, instance_params)
         self._clusters.append(cluster)
         return cluster
 
@@ -522,6 +528,8 @@ class Golem:
 
         Raises
         ------
+        NetworkError
+            It lacks something, or has what makes no sense.
         NotFoundError
             The daemon does not know it any more.
         """

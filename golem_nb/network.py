@@ -13,6 +13,7 @@ from statemachine import State, StateMachine
 from statemachine.exceptions import TransitionNotAllowed
 
 from golem_nb.exceptions import GolemError
+from golem_nb.rest import fields
 from golem_nb.rest.ids import NetworkId, NodeId
 
 if TYPE_CHECKING:
@@ -258,16 +259,34 @@ class Network:
 
         Raises
         ------
+        NetworkError
+            It lacks something, or has what makes no sense.
         NotFoundError
             The daemon does not know it any more.
         """
-        network = cls(net_api, data["ip"], data["owner_id"], data["owner_ip"], gateway=data["gateway"])
-        await net_api.network(NetworkId(data["network_id"]))
-        network._network_id = NetworkId(data["network_id"])
+        try:
+            source = fields.as_mapping(data)
+            network_id = NetworkId(fields.identifier(fields.text(source, "network_id")))
+            nodes = fields.mapping(source, "nodes")
+            network = cls(
+                net_api,
+                fields.text(source, "ip"),
+                fields.text(source, "owner_id"),
+                fields.text(source, "owner_ip"),
+                gateway=fields.optional_text(source, "gateway"),
+            )
+            for address in nodes:
+                network._taken[network._free(address)] = fields.text(nodes, address)
+        except (fields.MalformedField, NetworkError) as error:
+            raise NetworkError(
+                f"This network cannot be resumed: {str(error).removesuffix('.')}. Give what "
+                '`Network.serialize` has returned, or `handle["network"]` of a service that is in one.'
+            ) from error
+        await net_api.network(network_id)
+        network._network_id = network_id
         network._state.create()
         network._state.start()
-        for address, node_id in data["nodes"].items():
-            network._taken[network._free(address)] = node_id
+        for address, node_id in nodes.items():
             network._join(node_id, address)
         return network
 

@@ -189,6 +189,11 @@ async def test_another_process_takes_a_network_up(net: Net) -> None:
     await again.remove()
     with pytest.raises(NotFoundError):
         await Network.deserialize(net, network.serialize())
+    for change in ({"ip": 7}, {"owner_ip": "10.0.0.1"}, {"nodes": {"192.168.3.2": 1}}, {"network_id": None}):
+        with pytest.raises(NetworkError, match=r"cannot be resumed: .*Give what `Network\.serialize`"):
+            await Network.deserialize(net, {**network.serialize(), **change})  # type: ignore[typeddict-item]
+    with pytest.raises(NetworkError, match="'network_id' is missing"):
+        await Network.deserialize(net, {})  # type: ignore[typeddict-item]
 
 
 @pytest.mark.contract("G24")

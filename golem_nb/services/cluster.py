@@ -15,8 +15,8 @@ from golem_nb.engine.worker import Worker
 from golem_nb.log import get_logger
 from golem_nb.network import NetworkError
 from golem_nb.rest.errors import ApiError
-from golem_nb.rest.ids import ActivityId, AgreementId, AllocationId
 from golem_nb.services.errors import ServiceResumeError
+from golem_nb.services.instance import TAKEN_UP
 from golem_nb.services.runner import ServiceRunner
 from golem_nb.services.service import Service, ServiceSerialization, ServiceType
 from golem_nb.services.state import ServiceState
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from golem_nb.engine import Engine
     from golem_nb.network import Network
     from golem_nb.payload import Payload
+    from golem_nb.rest.activity import Activity
+    from golem_nb.rest.market import Agreement
+    from golem_nb.services.handles import SuspendedInstance
 
 __all__ = ["DEFAULT_EXPIRATION", "Cluster"]
 
@@ -216,7 +219,7 @@ class Cluster(Generic[ServiceType]):
 
     async def resume_instances(
         self,
-        handles: Sequence[ServiceSerialization],
+        handles: Sequence[SuspendedInstance],
         instance_params: Iterable[Mapping[str, Any]] | None = None,
     ) -> None:
         """Take up suspended instances as new ones on the same activities.
@@ -224,49 +227,50 @@ class Cluster(Generic[ServiceType]):
         Parameters
         ----------
         handles
-            From `Service.serialize` or `Golem.stop`.
+            From `read_handles`.
         instance_params
             Keyword arguments for the ``__init__`` of each.
 
         Raises
         ------
         ServiceResumeError
-            An agreement or an activity has ended in the meantime. Nothing was resumed then.
+            An agreement or an activity has ended in the meantime, they do not belong together, the instance
+            is in another network, or another cluster of this process has taken it up. Nothing was resumed
+            then.
+        RuntimeError
+            The cluster was terminated.
         """
         services = self._make(len(handles), instance_params, handles)
-        found = []
+        found = [await self._attach(handle) for handle in handles]
+        # nothing is awaited from here on until all are taken up
+        self._runner.check_open()
         for handle in handles:
-            try:
-                agreement = await self._engine.market.agreement(AgreementId(handle["agreement_id"]))
-                activity = self._engine.activities.attach(ActivityId(handle["activity_id"]), agreement.id)
-                state = (await activity.state()).current
-            except ApiError as error:
-                raise ServiceResumeError(handle["id"], handle["activity_id"], str(error)) from error
-            if agreement.details.state != "Approved" or state == "Terminated":
-                reason = f"the agreement is {agreement.details.state}, the activity {state}"
-                raise ServiceResumeError(handle["id"], handle["activity_id"], reason)
-            found.append((agreement, activity))
+            if handle.activity_id in TAKEN_UP:
+                raise ServiceResumeError(
+                    handle.id,
+                    handle.activity_id,
+                    "another instance in this process has taken it up",
+                    "Use that one, or suspend it and resume the handle that it has then.",
+                )
         self._start()
         for handle, service, (agreement, activity) in zip(handles, services, found, strict=True):
+            TAKEN_UP.add(activity.id)
             self._engine.taken_up(agreement.id)
             held = self._job.agreements.adopt(agreement)
             self._engine.payments.activity_taken_up(
-                agreement.id,
-                activity,
-                created=datetime.fromisoformat(handle["created"]),
-                accepted=Decimal(handle["accepted"]),
+                agreement.id, activity, created=handle.created, accepted=handle.accepted
             )
-            self._engine.join_session(handle["session_id"], datetime.fromisoformat(handle["since"]))
+            self._engine.join_session(handle.session_id, handle.since)
             # it is running from the beginning, so it has what whoever sees that may ask for
             worker = Worker(self._job, held, activity)
             service._take(worker)
-            if self._network is not None and handle["ip"] is not None:
-                service._node = self._network.node(handle["ip"])
+            if self._network is not None and handle.ip is not None:
+                service._node = self._network.node(handle.ip)
             self._instances.append(service)
-            self._runner.add_instance(service, self._network, handle["ip"], pinned=True, resumed=worker)
-        for allocation_id in {handle["allocation_id"] for handle in handles}:
+            self._runner.add_instance(service, self._network, handle.ip, pinned=True, resumed=worker)
+        for allocation_id in {handle.allocation_id for handle in handles}:
             if allocation_id is not None and allocation_id != self._engine.budget.allocation.id:
-                await self._engine.budget.replace(AllocationId(allocation_id))
+                await self._engine.budget.replace(allocation_id)
 
     def serialize(self, service: Service) -> ServiceSerialization:
         """Return a handle of a suspended instance of this cluster; see `Service.serialize`.
@@ -280,6 +284,10 @@ class Cluster(Generic[ServiceType]):
         held = instance.held if instance is not None else None
         if held is None or service._activity is None or service.state != ServiceState.suspended:
             raise RuntimeError(f"Only suspended instances can be serialized; call suspend first: {service!r}")
+        if held.taken_up:
+            raise RuntimeError(
+                f"{service!r} was taken up: suspend and serialize the instance that goes on with its activity"
+            )
         account = self._engine.payments.account(held.agreement.id)
         activity = account.activities[service._activity.id]
         node = service.network_node
@@ -288,7 +296,8 @@ class Cluster(Generic[ServiceType]):
             "state": service._suspended_in,
             "agreement_id": held.agreement.id,
             "activity_id": activity.activity.id,
-            "session_id": self._engine.session_id,
+            # the daemon files its bills under the engine that has made it, which may have been another one
+            "session_id": held.agreement.details.app_session_id or self._engine.session_id,
             "created": activity.created.isoformat(),
             "since": datetime.now(UTC).isoformat(),
             "expiration": self.expiration.isoformat(),
@@ -321,6 +330,41 @@ class Cluster(Generic[ServiceType]):
 
     # ------------------------------------------------------------------------------------------------------
 
+    async def _attach(self, handle: SuspendedInstance) -> tuple[Agreement, Activity]:
+        """Return what an instance was suspended on; the daemon is only asked."""
+        try:
+            agreement = await self._engine.market.agreement(handle.agreement_id)
+            activity = self._engine.activities.attach(handle.activity_id, agreement.id)
+            state = (await activity.state()).current
+            over = agreement.details.state != "Approved" or state == "Terminated"
+            owner = agreement.id if over else await activity.agreement()
+        except ApiError as error:
+            raise ServiceResumeError(handle.id, handle.activity_id, str(error)) from error
+        if over:
+            reason = f"the agreement is {agreement.details.state}, the activity {state}"
+            raise ServiceResumeError(handle.id, handle.activity_id, reason)
+        if owner != agreement.id:
+            raise ServiceResumeError(
+                handle.id,
+                handle.activity_id,
+                f"its `agreement_id` is {agreement.id}, but the activity belongs to agreement {owner}",
+                "Give the handle as `golem.stop()` or `Service.serialize()` has returned it.",
+            )
+        if self._network is not None:
+            node = None
+            if handle.network_id == self._network.network_id and handle.ip is not None:
+                node = self._network.node(handle.ip)
+            if node is None or node.node_id != agreement.details.provider_id:
+                raise ServiceResumeError(
+                    handle.id,
+                    handle.activity_id,
+                    f"its provider has no node {handle.ip} in {self._network}",
+                    'Give the `network` that `golem.resume_network(handle["network"])` returns.'
+                    if handle.network_id is not None
+                    else "It was in no network: leave `network` out.",
+                )
+        return agreement, activity
+
     def _start(self) -> None:
         if not self._started:
             self._engine.start_job(self._job, self._runner.run)
@@ -330,7 +374,7 @@ class Cluster(Generic[ServiceType]):
         self,
         number: int | None,
         instance_params: Iterable[Mapping[str, Any]] | None,
-        handles: Sequence[ServiceSerialization] = (),
+        handles: Sequence[SuspendedInstance] = (),
     ) -> list[ServiceType]:
         if instance_params is None:
             params: list[Mapping[str, Any]] = [{}] * (1 if number is None else number)

@@ -13,12 +13,18 @@ class ServiceLostError(BatchError):
 
 
 class ServiceResumeError(GolemError):
-    """A suspended instance is no more."""
+    """A suspended instance is no more, or its handle does not fit what there is."""
 
-    def __init__(self, service_id: str, activity_id: str, reason: str) -> None:
+    def __init__(
+        self,
+        service_id: str,
+        activity_id: str,
+        reason: str,
+        remedy: str = "Run the service anew with `golem.run_service`.",
+    ) -> None:
         self.service_id = service_id
         self.activity_id = activity_id
         super().__init__(
-            f"Service {service_id} cannot be resumed on activity {activity_id}: {reason}. "
-            "Run the service anew with `golem.run_service`."
+            f"Service {service_id} cannot be resumed on activity {activity_id}: "
+            f"{reason.removesuffix('.')}. {remedy}"
         )

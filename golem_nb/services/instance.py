@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from golem_nb.engine.scripts import ScriptRunner, Scripts
     from golem_nb.network import Network, Node
     from golem_nb.rest.activity import Activity
+    from golem_nb.rest.ids import ActivityId
     from golem_nb.services.service import Service
 
 logger = get_logger(__name__)
@@ -50,6 +51,10 @@ GRACE = 1.0
 MAX_RESTART_PAUSE = 60.0
 
 Order = Literal["stop", "suspend"]
+
+#: The activities that clusters of this process have taken up, until they are suspended again. Two clusters
+#: with one activity would each end it under the other.
+TAKEN_UP: set[ActivityId] = set()
 
 
 class ServiceInstance:
@@ -257,6 +262,7 @@ class ServiceInstance:
         service, machine = self.service, self._machine
         if error is None and self._order == "suspend" and held.ended is None:
             self._job.engine.keep(held)
+            TAKEN_UP.discard(worker.activity.id)
             service._suspended_in = service.state.value
             self._change(machine.suspend)
             worker.finish(None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from golem_nb.rest.ids import NodeId
     from golem_nb.script import Script
     from golem_nb.services.cluster import Cluster
+    from golem_nb.services.handles import SuspendedInstance
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -342,16 +343,16 @@ class Service:
         Raises
         ------
         RuntimeError
-            The instance is not suspended.
+            The instance is not suspended, or another one has taken its activity up.
         """
         if self._cluster is None:
             raise RuntimeError(f"{self!r} belongs to no cluster, so there is nothing to be resumed")
         return self._cluster.serialize(self)
 
-    def _resume(self, handle: ServiceSerialization) -> None:
+    def _resume(self, handle: SuspendedInstance) -> None:
         """Become the instance that was suspended, before anything is run."""
-        self._id = handle["id"]
-        self._state = ServiceState(start_value=handle["state"])
+        self._id = handle.id
+        self._state = ServiceState(start_value=handle.state)
 
     def _take(self, worker: Worker) -> None:
         """Have the activity of a worker, and what scripts for it are made with."""

@@ -477,8 +477,10 @@ class ClusterHandle(Handle[Any, list[Any]]):
         cluster.spawn_instances(1)
 
     async def _resume(self, instance_id: str) -> None:
+        from golem_nb.services.handles import read_handles
+
         cluster = self._living()
-        await cluster.resume_instances([cluster.serialize(self._find(instance_id))])
+        await cluster.resume_instances(read_handles([cluster.serialize(self._find(instance_id))]))
 
     async def _stop(self) -> None:
         if self._cluster is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import subprocess
 import sys
@@ -229,6 +230,85 @@ async def test_a_minute_later_the_debit_notes_that_have_come_are_accepted(
         assert await allocations(network) == []
 
 
-async def test_nothing_to_resume(golem: Golem) -> None:
-    with pytest.raises(ValueError, match="no instances to resume"):
-        await golem.resume_service(Writer, [])
+@pytest.mark.contract("G13")
+async def test_handles_that_do_not_fit_are_refused_before_anything_is_changed(
+    golem: Golem, on_network: LocalNetwork
+) -> None:
+    network = await golem.create_network("192.168.9.0/24")
+    cluster = await golem.run_service(AlpineService, 2, network=network)
+    await running(cluster)
+    cluster.suspend()
+    await all_in(cluster, ServiceState.suspended)
+    handles = await golem.stop()
+    before = [allocation.id for allocation in await allocations(on_network)]
+    record = Record()
+    async with Golem(budget=1, event_consumer=record) as golem:
+        swapped = copy.deepcopy(handles)
+        swapped[0]["agreement_id"] = handles[1]["agreement_id"]
+        swapped[1]["agreement_id"] = handles[0]["agreement_id"]
+        belongs = f"belongs to agreement {handles[0]['agreement_id']}.*as `golem.stop"
+        with pytest.raises(ServiceResumeError, match=belongs):
+            await golem.resume_service(AlpineService, swapped)
+        unknown = copy.deepcopy(handles[0])
+        unknown["agreement_id"] = "0" * 64
+        with pytest.raises(ServiceResumeError, match=r"404\)\. Run the service anew"):
+            await golem.resume_service(AlpineService, [unknown])
+        other = await golem.create_network("10.1.0.0/24")
+        with pytest.raises(ServiceResumeError, match=r"no node 192\.168\.9\.2 in .*10\.1.*resume_network"):
+            await golem.resume_service(AlpineService, handles, network=other)
+        elsewhere = copy.deepcopy(handles)
+        elsewhere[0]["ip"], elsewhere[1]["ip"] = handles[1]["ip"], handles[0]["ip"]
+        network = await golem.resume_network(handles[0]["network"])
+        with pytest.raises(ServiceResumeError, match="its provider has no node"):
+            await golem.resume_service(AlpineService, elsewhere, network=network)
+        assert record.of("JobStarted", "AgreementTerminated") == []
+        assert {allocation.id for allocation in await allocations(on_network)} > set(before)
+        cluster = await golem.resume_service(AlpineService, handles, network=network)
+        await running(cluster)
+        cluster.stop()
+        await terminated(cluster)
+    assert record.reasons == ["Success", "Success"]
+    assert await allocations(on_network) == []
+
+
+@pytest.mark.contract("G13", "S12")
+async def test_an_activity_is_taken_up_once(golem: Golem, record: Record, on_network: LocalNetwork) -> None:
+    """Whoever had it twice would end it under itself."""
+    cluster = await golem.run_service(AlpineService)
+    await running(cluster)
+    cluster.suspend()
+    await all_in(cluster, ServiceState.suspended)
+    (kept,) = cluster.instances
+    handle = kept.serialize()
+    # both at once: only one finds it free
+    both = await asyncio.gather(
+        *(golem.resume_service(AlpineService, [handle]) for _ in range(2)), return_exceptions=True
+    )
+    refused = [each for each in both if isinstance(each, ServiceResumeError)]
+    (again,) = [each for each in both if not isinstance(each, BaseException)]
+    assert len(refused) == 1
+    async with Golem(budget=1, event_consumer=lambda _: None) as other:
+        with pytest.raises(ServiceResumeError, match="another instance in this process has taken it up"):
+            await other.resume_service(AlpineService, [handle])
+    with pytest.raises(RuntimeError, match="was taken up"):
+        kept.serialize()
+    # suspended once more it is free; and whoever takes it up finds the bills, which the daemon files under
+    # the engine that has made the agreement
+    again.suspend()
+    await all_in(again, ServiceState.suspended)
+    (handle,) = await golem.stop()
+    second = Golem(budget=1, event_consumer=lambda _: None)
+    await second.start()
+    again = await second.resume_service(AlpineService, [handle])
+    again.suspend()
+    await all_in(again, ServiceState.suspended)
+    (handle,) = await second.stop()
+    record = Record()
+    async with Golem(budget=1, event_consumer=record) as golem:
+        cluster = await golem.resume_service(AlpineService, [handle])
+        await running(cluster)
+        cluster.stop()
+        await terminated(cluster)
+    assert record.reasons == ["Success"]
+    assert len(record.of("InvoiceAccepted")) == 1
+    assert await allocations(on_network) == []
