@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from golem_nb.engine.agreements import CANCELLED, SUCCESS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from golem_nb.engine.agreements import HeldAgreement
     from golem_nb.engine.job import Job
-    from golem_nb.engine.scripts import ScriptRunner, Scripts
+    from golem_nb.engine.scripts import ScriptRunner
     from golem_nb.network import Network, Node
     from golem_nb.rest.activity import Activity
     from golem_nb.rest.ids import ActivityId
@@ -46,6 +46,10 @@ SECOND_LOOK = 0.5
 #: A script that is running when the agreement or the activity ends gets so long to tell its handler, in
 #: seconds.
 GRACE = 1.0
+
+#: The user's code has so long to end once its instance is ended by force, in seconds. Python cannot end code
+#: that goes on after a cancellation, and neither the agreement nor the stop of the engine may wait for it.
+FORCED_LIMIT = 2.0
 
 #: An instance that is restarted again and again waits between two starts, at most so many seconds.
 MAX_RESTART_PAUSE = 60.0
@@ -189,18 +193,18 @@ class ServiceInstance:
                 self._change(machine.start)
             if service.state == ServiceState.starting:
                 await self._join(held)
-                await self._handle(runner, service.start)
+                await self._handle(runner, "start")
                 if self._order is not None:
                     return None
                 self._change(machine.ready)
                 catching_up = asyncio.create_task(self._catch_up(), name=f"nodes {service.id}")
             if service.state == ServiceState.running:
                 service._was_running = True
-                await self._handle(runner, service.run, health=True)
+                await self._handle(runner, "run", health=True)
                 if self._order == "suspend":
                     return None
                 self._change(machine.stop)
-            await self._handle(runner, service.shutdown, until="suspend")
+            await self._handle(runner, "shutdown", until="suspend")
         except Exception as error:
             return error
         finally:
@@ -212,7 +216,7 @@ class ServiceInstance:
     async def _handle(
         self,
         runner: ScriptRunner,
-        handler: Callable[[], Scripts],
+        name: str,
         *,
         until: Order = "stop",
         health: bool = False,
@@ -224,18 +228,22 @@ class ServiceInstance:
         Exception
             What the handler has raised, or a `ServiceLostError`.
         """
-        what = f"{type(self.service).__name__}.{handler.__name__}"
-        generator = handler()
+        what = f"{type(self.service).__name__}.{name}"
+        generator = getattr(self.service, name)()
         if not isinstance(generator, AsyncGenerator):
             if inspect.iscoroutine(generator):
                 generator.close()
             raise TypeError(f"Service handler: `{what}` must be an asynchronous generator.")
         handling = asyncio.create_task(runner.run(generator), name=what)
-        helpers: list[asyncio.Future[None]] = [
+        helpers: list[asyncio.Task[None]] = [
             asyncio.create_task(self._wait_for(until), name=f"orders to {what}")
         ]
         if health:
-            helpers.append(asyncio.create_task(self._check_health(), name=f"health of {what}"))
+            helpers.append(
+                asyncio.create_task(
+                    self._check_health(), name=f"{type(self.service).__name__}.is_activity_responsive"
+                )
+            )
         try:
             ends: set[asyncio.Future[Any]] = {handling, helpers[0], self._alarm}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -244,9 +252,8 @@ class ServiceInstance:
                 await asyncio.wait({handling}, timeout=GRACE)
         finally:
             by_itself = handling.done()
-            for task in (handling, *helpers):
-                task.cancel()
-            outcome = (await asyncio.gather(handling, *helpers, return_exceptions=True))[0]
+            await _cancel(handling, *helpers)
+        outcome = asyncio.CancelledError() if handling.cancelled() else handling.exception()
         if isinstance(outcome, Exception):
             raise outcome
         if by_itself and isinstance(outcome, asyncio.CancelledError):
@@ -299,7 +306,12 @@ class ServiceInstance:
         try:
             if self._order is not None or not service.restart_condition:
                 return False
-            await service.reset()
+            resetting = asyncio.create_task(_done(service.reset()), name=f"{type(service).__name__}.reset")
+            try:
+                await asyncio.wait({resetting})
+            finally:
+                await _cancel(resetting)
+            resetting.result()
         except Exception as error:
             logger.exception("%r is not restarted, because its restart condition or reset failed", service)
             service._exc_info = _info(error)
@@ -415,6 +427,35 @@ class ServiceInstance:
     def _raise_alarm(self, reason: str) -> None:
         if not self._alarm.done():
             self._alarm.set_result(ServiceLostError(reason))
+
+
+async def _done(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel what runs the user's code and wait for its end; with a limit if we are cancelled, too."""
+    current = asyncio.current_task()
+    assert current is not None
+    for task in tasks:
+        task.cancel()
+    try:
+        # cleaning up takes as long as it takes, until somebody loses patience with the instance
+        await asyncio.wait(tasks, timeout=FORCED_LIMIT if current.cancelling() else None)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=FORCED_LIMIT)
+        raise
+    finally:
+        for task in tasks:
+            if not task.done():
+                logger.error(
+                    "`%s` goes on %g s after it was cancelled, and is left behind: it must let "
+                    "`asyncio.CancelledError` pass, which `except BaseException` and a bare `except` catch",
+                    task.get_name(),
+                    FORCED_LIMIT,
+                )
 
 
 def _info(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -338,3 +339,63 @@ async def test_what_is_no_exception_ends_the_instance_as_one(golem: Golem, recor
     await until(lambda: other.state == ServiceState.running)
     cluster.stop()
     await terminated(cluster)
+
+
+@pytest.mark.contract("S09", "S12")
+@pytest.mark.parametrize("handler", ["start", "run", "shutdown", "is_activity_responsive", "reset"])
+async def test_code_that_swallows_cancellation_does_not_hold_up_the_end(
+    golem: Golem,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    handler: str,
+) -> None:
+    inside, leave = asyncio.Event(), asyncio.Event()
+
+    async def deaf() -> None:
+        inside.set()
+        while not leave.is_set():
+            with contextlib.suppress(BaseException):
+                await leave.wait()
+
+    async def generator(self: Service) -> Scripts:
+        await deaf()
+        return
+        yield
+
+    async def coroutine(self: Service) -> bool:
+        await deaf()
+        return True
+
+    class Deaf(AlpineService):
+        """Deaf in one of its methods."""
+
+    if handler == "reset":
+
+        async def start(self: Service) -> Scripts:
+            raise ValueError("not here")
+            yield
+
+        monkeypatch.setattr(Deaf, "start", start)
+    generators = ("start", "run", "shutdown")
+    monkeypatch.setattr(Deaf, handler, generator if handler in generators else coroutine, raising=False)
+    monkeypatch.setattr("golem_nb.services.instance.HEALTH_CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr("golem_nb.services.instance.FORCED_LIMIT", 0.2)
+    monkeypatch.setattr("golem_nb.services.cluster.STOP_LIMIT", 0.5)
+    cluster = await golem.run_service(Deaf)
+    (service,) = cluster.instances
+    try:
+        if handler == "shutdown":
+            await running(cluster)
+            cluster.stop()
+        await asyncio.wait_for(inside.wait(), 20)
+        async with asyncio.timeout(15):
+            await golem.stop()
+    finally:
+        leave.set()
+    assert service.state == ServiceState.terminated
+    assert record.reasons == ["Cancelled"]
+    assert len(record.of("InvoiceAccepted")) == 1
+    (left,) = [entry.getMessage() for entry in caplog.records if "is left behind" in entry.getMessage()]
+    assert f"`Deaf.{handler}`" in left
+    assert "must let `asyncio.CancelledError` pass" in left
