@@ -303,7 +303,7 @@ class Exchange:
                     self._sending.add_done_callback(self._sent)
                 await self._pass(upstream, data, response)
             await response.write_eof()
-        except (MalformedAnswerError, UpstreamError) as error:
+        except (MalformedAnswerError, TunnelClosedError, UpstreamError) as error:
             # the client has a part of it already: that it ends early is all that it can be told
             logger.warning("The answer of the %s is incomplete: %s", self._name, error)
             self._hang_up()

@@ -165,6 +165,10 @@ class LocalHttpProxy:
     Requests go to the running instances in turn. One that fails is left out for some seconds. A request that
     it may have seen is sent to another one only if it is a GET or a HEAD, and only once.
 
+    A client that reads an answer slowly, or pauses, hinders nobody: what comes meanwhile waits in a temporary
+    file, since the daemon cannot wait with one connection without all others. An answer of which 1 GiB waits
+    ends there, with a warning.
+
     It listens on 127.0.0.1, and on Linux also on a loopback address of its own, `url`: cookies know no ports,
     so pages under 127.0.0.1 and localhost share theirs with a Jupyter server there. Jupyter's own cookies are
     not passed on, in either direction.

@@ -81,7 +81,8 @@ class SocketProxy:
     moment.
 
     The daemon passes on neither end's close: that the remote end has closed its side is noticed when
-    something is sent to it, or after `timeout`.
+    something is sent to it, or after `timeout`. Nor can it wait for a slow reader: what the remote end sends
+    faster than the local client reads waits in a temporary file, up to 1 GiB of it; then the connection ends.
 
     Parameters
     ----------

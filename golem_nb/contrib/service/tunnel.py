@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ import aiohttp
 
 from golem_nb.contrib.service.chunk import chunks
 from golem_nb.contrib.service.pacing import Gate
+from golem_nb.contrib.service.spool import Spool
 from golem_nb.exceptions import GolemError
+from golem_nb.log import get_logger
 from golem_nb.rest.client import acknowledge_at_once
 
 if TYPE_CHECKING:
@@ -18,12 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["MESSAGE", "Tunnel", "TunnelClosedError"]
 
+logger = get_logger(__name__)
+
 #: Bytes of one websocket message at most: the daemon closes the connection at one of more than 64 KiB, and
 #: this much fits twice into what it takes at once for a connection.
 MESSAGE = 60 * 1024
 
-#: Bytes that are kept for a reader that does not come; nothing more is taken from the daemon then.
+#: Bytes that are kept in memory for a reader that does not come; the others wait on disk. They cannot wait at
+#: the daemon: where it cannot get rid of the data of one connection, all others to its networks stand still
+#: (measured with yagna 0.17.6; 100 kB a second are not enough), and after ten seconds it drops this one.
 BUFFER = 256 * 1024
+
+#: A connection for which so many bytes wait on disk is ended.
+SPOOL_LIMIT = 1024 * 1024 * 1024
 
 #: What comes from a VPN comes in pieces of little more than a kilobyte. After so many bytes without a word of
 #: ours, pieces are …
@@ -53,7 +63,8 @@ class Tunnel:
     """A stream of bytes to a port of a node and back.
 
     The daemon does not tell when the other end closes its side. It ends the connection when something is sent
-    after that. Nor does the other end learn that this side has closed.
+    after that. Nor does the other end learn that this side has closed, or that it reads slowly: what comes
+    faster than it is received is kept, up to 1 GiB of it on disk.
 
     Parameters
     ----------
@@ -70,8 +81,12 @@ class Tunnel:
         self._name = f"{node.ip}:{port}"
         self._buffer: deque[bytes] = deque()
         self._size = 0
+        #: What follows that in the buffer, if anything does.
+        self._spool: Spool | None = None
         self._changed = asyncio.Event()
         self._ended = False
+        #: Why it has ended too early, if we have ended it.
+        self._given_up = ""
         #: Whether something has come that the daemon may not have acknowledged.
         self._owing = False
         #: Bytes that have come since something was sent.
@@ -151,10 +166,14 @@ class Tunnel:
         ------
         TimeoutError
             Nothing has come by then.
+        TunnelClosedError
+            So much was not received for so long that the rest is lost.
         """
         pause = FIRST_NUDGE if self._owing else SIGN_OF_LIFE
         loop = asyncio.get_running_loop()
         while not self._buffer:
+            if self._given_up:
+                raise TunnelClosedError(self._given_up)
             if self._ended:
                 return b""
             self._changed.clear()
@@ -178,7 +197,11 @@ class Tunnel:
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
         self._size = 0
-        self._changed.set()
+        if self._spool is not None:
+            self._buffer.append(self._spool.take(BUFFER))
+            self._size = len(self._buffer[0])
+            if not self._spool:
+                self._drop_spool()
         return data
 
     def answered(self) -> None:
@@ -197,6 +220,7 @@ class Tunnel:
         self._ended = True
         self._pump_task.cancel()
         await asyncio.gather(self._pump_task, return_exceptions=True)
+        self._drop_spool()
         await self._socket.close()
 
     async def _nudge(self) -> None:
@@ -224,19 +248,39 @@ class Tunnel:
                     return
                 self._gate.received()
                 self._owing = True
-                self._buffer.append(data)
-                self._size += len(data)
                 self._run += len(data)
+                if self._size <= BUFFER and self._spool is None:
+                    self._buffer.append(data)
+                    self._size += len(data)
+                elif not self._keep_on_disk(data):
+                    # the daemon must not wait for us
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(CLOSE_LIMIT):
+                            await self._socket.close()
+                    return
                 self._changed.set()
-                while self._size > BUFFER:
-                    self._changed.clear()
-                    try:
-                        async with asyncio.timeout(SIGN_OF_LIFE):
-                            await self._changed.wait()
-                    except TimeoutError:
-                        await self._nudge()
         except (aiohttp.ClientError, ConnectionError):
             pass
         finally:
             self._ended = True
             self._changed.set()
+
+    def _keep_on_disk(self, data: bytes) -> bool:
+        """Keep bytes for later; return whether that is possible."""
+        try:
+            if self._spool is None:
+                self._spool = Spool()
+            if len(self._spool) < SPOOL_LIMIT:
+                self._spool.put(data)
+                return True
+            why = f"{SPOOL_LIMIT / 2**20:g} MiB wait for a reader that is too slow"
+        except OSError as error:
+            why = f"what waits for a slow reader cannot be kept on disk: {error}"
+        self._given_up = f"The connection to {self._name} was ended, since {why}"
+        logger.warning("%s", self._given_up)
+        return False
+
+    def _drop_spool(self) -> None:
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()

@@ -220,6 +220,25 @@ async def test_large_bodies_are_held_nowhere(
 
 
 @pytest.mark.contract("X01")
+async def test_a_download_that_pauses_stalls_nobody_else(single: Web, client: aiohttp.ClientSession) -> None:
+    size = 24 * MIB
+    loop = asyncio.get_running_loop()
+    async with client.get(f"{single.base}/bytes?size={size}") as paused:
+        await paused.content.readexactly(100_000)
+        # longer than the daemon waits for a client that does not read
+        end = loop.time() + 14
+        while loop.time() < end:
+            async with client.get(f"{single.base}/name") as response:
+                assert response.status == 200, await response.text()
+            await asyncio.sleep(0.1)
+        rest = await paused.read()
+    assert (
+        hashlib.sha256(rest).digest()
+        == hashlib.sha256((bytes(range(256)) * (size // 256))[100_000:]).digest()
+    )
+
+
+@pytest.mark.contract("X01")
 async def test_an_instance_leaves_the_turn_when_it_has_failed(
     web: Web, client: aiohttp.ClientSession
 ) -> None:

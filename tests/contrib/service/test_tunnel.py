@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from golem_nb.contrib.service.tunnel import BULK, GATHER, Tunnel
+from golem_nb.contrib.service.tunnel import BUFFER, BULK, GATHER, Tunnel, TunnelClosedError
 
 PIECE = 1300
 
@@ -109,3 +109,58 @@ async def test_a_wait_has_an_end(tunnel: Open) -> None:
         assert await opened.receive(loop.time() + 20) == b"late"
         assert await opened.receive(loop.time() + 20) == b""
         assert opened.ended
+
+
+async def test_the_daemon_does_not_wait_for_a_slow_reader(tunnel: Open) -> None:
+    """It would let all other connections wait as well."""
+    # more than the system's buffers of a connection take
+    data = bytes(range(256)) * 256
+    rounds = 600
+    sent = asyncio.Event()
+
+    async def send(websocket: web.WebSocketResponse) -> None:
+        for _ in range(rounds):
+            await websocket.send_bytes(data)
+        sent.set()
+        await websocket.receive()
+        await websocket.send_bytes(b"more")
+        await websocket.close()
+
+    async with tunnel(send) as opened, asyncio.timeout(60):
+        first = await opened.receive()
+        await sent.wait()
+        await opened.send(b"go on")
+        received = bytearray(first)
+        while piece := await opened.receive():
+            assert len(piece) <= BUFFER + 2 * len(data), "all of it was held in memory"
+            received += piece
+    assert received == data * rounds + b"more"
+
+
+async def test_what_nobody_reads_has_a_limit(
+    tunnel: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("golem_nb.contrib.service.tunnel.SPOOL_LIMIT", 2 * 1024 * 1024)
+    ended = asyncio.Event()
+
+    async def send(websocket: web.WebSocketResponse) -> None:
+        try:
+            while True:
+                await websocket.send_bytes(bytes(60_000))
+        finally:
+            ended.set()
+
+    async with tunnel(send) as opened, asyncio.timeout(60):
+        # nobody receives
+        await ended.wait()
+        received = 0
+
+        async def receive_all() -> None:
+            nonlocal received
+            while data := await opened.receive():
+                received += len(data)
+
+        with pytest.raises(TunnelClosedError, match=r"192.168.0.2:80 was ended, since 2 MiB wait"):
+            await receive_all()
+    assert 2 * 1024 * 1024 < received < 3 * 1024 * 1024
+    assert caplog.text.count("2 MiB wait for a reader that is too slow") == 1
