@@ -665,7 +665,10 @@ def _network(ip: str, mask: str | None) -> IPv4Network:
     try:
         found = IPv4Network(ip if mask is None else f"{ip}/{mask}", strict=False)
     except (AddressValueError, NetmaskValueError, ValueError) as error:
-        raise NetworkError(f"{error}.") from error
+        only = " Networks of nodes are IPv4 only." if ":" in str(ip) else ""
+        raise NetworkError(f"{error}.{only}") from error
+    if mask is None and "/" not in str(ip):
+        raise NetworkError(f"'{found}' has no room for a node: give a netmask, as in '192.168.0.0/24'.")
     if found.is_multicast or found.is_loopback or found.is_reserved or not found.prefixlen:
         raise NetworkError(
             f"'{found}' cannot be a network of nodes; take a private one, such as '192.168.0.0/24'."

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["bill", "left_behind"]
 
 
-def bill(tally: Tally, unit: str, counts: Mapping[str, int], killed: Collection[str] = ()) -> Table:
+#: A terminal of fewer columns has no room for prices.
+_WITH_PRICES = 66
+
+
+def bill(
+    tally: Tally, unit: str, counts: Mapping[str, int], killed: Collection[str] = (), *, width: int
+) -> Table:
     """Return a row for each provider.
 
     Parameters
@@ -31,22 +37,27 @@ def bill(tally: Tally, unit: str, counts: Mapping[str, int], killed: Collection[
         How many of them each one has done, by its id.
     killed
         Providers that were killed, by id.
+    width
+        Columns of the terminal.
     """
+    prices = width >= _WITH_PRICES
     table = Table(title="The bill", title_justify="left", show_footer=True)
-    table.add_column("provider", "total")
-    table.add_column(unit, str(sum(counts.values())), justify="right")
-    table.add_column("GLM an hour", justify="right")
-    table.add_column("GLM a CPU hour", justify="right")
-    table.add_column("accepted, GLM", f"{tally.cost:.6f}", justify="right")
+    table.add_column("provider", "total", overflow="fold")
+    table.add_column(unit, str(sum(counts.values())), justify="right", overflow="fold")
+    if prices:
+        table.add_column("GLM an hour", justify="right")
+        table.add_column("GLM a CPU hour", justify="right")
+    table.add_column("accepted, GLM", f"{tally.cost:.6f}", justify="right", min_width=8)
     for provider_id, provider in sorted(tally.providers.items(), key=lambda item: item[1].name):
         per_unit = provider.price.per_unit if provider.price else {}
-        table.add_row(
+        row = [
             shown(provider.name) + (" (killed)" if provider_id in killed else ""),
             str(counts.get(provider_id, 0)),
-            f"{per_unit.get('golem.usage.duration_sec', Decimal(0)) * 3600:.3f}",
-            f"{per_unit.get('golem.usage.cpu_sec', Decimal(0)) * 3600:.3f}",
-            f"{provider.accepted:.6f}",
-        )
+        ]
+        if prices:
+            counters = ("golem.usage.duration_sec", "golem.usage.cpu_sec")
+            row += [f"{per_unit.get(counter, Decimal(0)) * 3600:.3f}" for counter in counters]
+        table.add_row(*row, f"{provider.accepted:.6f}")
     return table
 
 

@@ -222,7 +222,14 @@ async def run(*, as_json: bool, folder: Path, providers: int) -> Summary:
 
 
 def _print_bill(console: Console, summary: Summary, tally: Tally, folder: Path) -> None:
-    console.print(bill(tally, "tasks", {key: provider.tasks for key, provider in tally.providers.items()}))
+    console.print(
+        bill(
+            tally,
+            "tasks",
+            {key: provider.tasks for key, provider in tally.providers.items()},
+            width=console.width,
+        )
+    )
     released = "released" if summary.allocation_released else "NOT released"
     console.print(
         f"{summary.tasks_done} of {summary.tasks} frames are in {shown(folder, 500)}. "

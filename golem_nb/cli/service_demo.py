@@ -460,12 +460,13 @@ async def run(*, as_json: bool, providers: int) -> Summary:
 
 
 def _print_bill(console: Console, summary: Summary, demo: Demo) -> None:
-    console.print(bill(demo.tally, "answers", demo.answers, {demo.killed_id}))
+    console.print(bill(demo.tally, "answers", demo.answers, {demo.killed_id}, width=console.width))
     released = "released" if summary.allocation_released else "NOT released"
     console.print(
         f"{summary.agreements_ended} of {summary.agreements} agreements ended, {summary.invoices_accepted} "
-        f"invoices accepted, {summary.cost} of {summary.budget} GLM in all; the dead send none. The rest is "
-        f"{released}. All accepted after {summary.seconds} s, with the start of the network."
+        f"invoices accepted, {summary.cost} of {summary.budget} GLM in all; a provider that was killed "
+        f"sends none. The rest is {released}. All accepted after {summary.seconds} s, with the start of the "
+        "network."
     )
     for failure in demo.tally.failures:
         console.print(f"[yellow]{shown(failure, 500)}[/]")

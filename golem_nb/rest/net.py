@@ -9,7 +9,7 @@ import attrs
 
 from golem_nb.rest import fields
 from golem_nb.rest.client import RestClient, ignore, retried
-from golem_nb.rest.errors import NotFoundError
+from golem_nb.rest.errors import BadRequestError, NotFoundError
 from golem_nb.rest.ids import NetworkId, NodeId
 
 __all__ = ["Net", "NetworkInfo", "NetworkNode"]
@@ -265,6 +265,10 @@ class Net:
         RequestTimeoutError
             There is no node at that address.
         """
-        return await self._client.websocket(
-            self._tcp_path(network_id, ip, port), f"Connecting to {ip}:{port} in network {network_id}"
-        )
+        path = self._tcp_path(network_id, ip, port)
+        operation = f"Connecting to {ip}:{port} in network {network_id}"
+        try:
+            return await self._client.websocket(path, operation)
+        except BadRequestError as error:  # that is all that the daemon says
+            said = f"nothing accepts connections on port {port} of {ip}"
+            raise BadRequestError(operation, said, error.method, error.path, error.status) from None

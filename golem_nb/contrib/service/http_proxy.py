@@ -72,7 +72,8 @@ class HttpProxyService(Service):
         Host to be used in the headers passed to the remote HTTP server. If not provided, the Host header of
         the incoming requests will be passed.
     response_timeout
-        Seconds until an answer has to begin. It may then take as long as it takes.
+        Seconds until an answer has to begin. It may then take as long as it takes. A GET or HEAD that is not
+        answered is sent to one other instance, so that its client may wait twice as long.
 
     Examples
     --------
