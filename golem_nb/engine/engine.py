@@ -215,6 +215,11 @@ class Engine:
         held.kept = True
         self._kept.append(held)
 
+    def keep_no_longer(self, held: HeldAgreement) -> None:
+        """Let an agreement that was kept be ended, and paid, by this engine after all."""
+        held.kept = False
+        self._kept.remove(held)
+
     @property
     def kept(self) -> list[HeldAgreement]:
         """The agreements that outlive the engine and are still in force."""

@@ -122,24 +122,27 @@ class Cluster(Generic[ServiceType]):
         """Signal the whole Cluster and the underlying `ServiceRunner` to stop.
 
         Waits until all instances have stopped, ten seconds at most, then ends those that have not. No
-        instances can be spawned afterwards.
+        instances can be spawned afterwards. Suspended ones go on.
         """
         await self._runner.close(STOP_LIMIT)
 
     def stop(self) -> None:
-        """Stop all services in this Cluster."""
+        """Stop all services in this Cluster, suspended ones included; see `stop_instance`."""
         self._runner.order_all("stop")
 
     def suspend(self) -> None:
         """Suspend all services in this Cluster.
 
         Their activities, agreements and network nodes go on, and cost what they cost, until they are resumed
-        or the agreements expire. `Golem.stop` returns their handles.
+        or stopped, or the agreements expire. `Golem.stop` returns their handles.
         """
         self._runner.order_all("suspend")
 
     def stop_instance(self, service: ServiceType) -> None:
         """Stop the specific `Service` instance.
+
+        One that is suspended is ended without its `Service.shutdown`: its activity and its agreement end, and
+        are paid.
 
         Parameters
         ----------
@@ -150,6 +153,8 @@ class Cluster(Generic[ServiceType]):
         ------
         ValueError
             It is not one of this cluster.
+        RuntimeError
+            It is suspended, and the cluster has ended.
         """
         self._runner.order(service, "stop")
 
@@ -217,6 +222,18 @@ class Cluster(Generic[ServiceType]):
             self._instances.append(service)
             self._runner.add_instance(service, self._network, address, pinned=pinned)
 
+    async def suspension(self, service: ServiceType) -> None:
+        """Wait for the end of a suspension that was asked for; not at all if none was.
+
+        Parameters
+        ----------
+        service
+            The instance.
+        """
+        instance = self._runner.find(service)
+        if instance is not None and instance.to_be_suspended:
+            await instance.left.wait()
+
     async def resume_instances(
         self,
         handles: Sequence[SuspendedInstance],
@@ -249,7 +266,7 @@ class Cluster(Generic[ServiceType]):
                 raise ServiceResumeError(
                     handle.id,
                     handle.activity_id,
-                    "another instance in this process has taken it up",
+                    "another instance in this process has taken it up, or it is being ended",
                     "Use that one, or suspend it and resume the handle that it has then.",
                 )
         self._start()
@@ -321,7 +338,7 @@ class Cluster(Generic[ServiceType]):
                 handles.append(handle)
                 cost = handle["cost_per_hour"]
                 logger.warning(
-                    "%r goes on until %s, for %s: resume it, or end it, before that",
+                    "%r goes on until %s, for %s: resume it before that, if only to stop it",
                     service,
                     handle["expiration"],
                     "a price of its own" if cost is None else f"at most {cost} GLM an hour",

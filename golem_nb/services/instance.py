@@ -56,8 +56,8 @@ MAX_RESTART_PAUSE = 60.0
 
 Order = Literal["stop", "suspend"]
 
-#: The activities that clusters of this process have taken up, until they are suspended again. Two clusters
-#: with one activity would each end it under the other.
+#: The activities that clusters of this process have taken up, until they are suspended again, and those that
+#: were suspended and are being ended. Two clusters with one activity would each end it under the other.
 TAKEN_UP: set[ActivityId] = set()
 
 
@@ -92,13 +92,22 @@ class ServiceInstance:
         self._worker: Worker | None = None
         self._order: Order | None = None
         self._ordered = asyncio.Event()
+        #: Set when nothing more is done for it, unless it is suspended and then stopped.
+        self.left = asyncio.Event()
         self._alarm: asyncio.Future[ServiceLostError]
 
     def order(self, order: Order) -> None:
-        """Ask for an end; a suspension counts more than a stop that is under way."""
-        if self._order != "suspend":
+        """Ask for an end; the last order counts, and what is suspended can still be stopped."""
+        if not self.left.is_set():
             self._order = order
             self._ordered.set()
+        elif order == "stop" and self.service.state == ServiceState.suspended:
+            self._end_suspended()
+
+    @property
+    def to_be_suspended(self) -> bool:
+        """Whether it was asked to be suspended; it may be that by now."""
+        return self._order == "suspend"
 
     async def live(self, resumed: Worker | None = None) -> None:
         """Run the service until it has ended for good.
@@ -128,6 +137,7 @@ class ServiceInstance:
                     return
                 pause = min(2 * pause + 1.0, MAX_RESTART_PAUSE)
         finally:
+            self.left.set()
             if self._network is not None and self._ip is not None and not self._kept:
                 self._network.free(self._ip)
 
@@ -299,6 +309,24 @@ class ServiceInstance:
                     self._job.clean_up(leaving)
             worker.end(SUCCESS if clean else CANCELLED)
         return restart
+
+    def _end_suspended(self) -> None:
+        """End the activity and the agreement that it was suspended on; no handler is run."""
+        service, worker = self.service, self._worker
+        assert worker is not None
+        if worker.held.taken_up:
+            return  # another instance has them
+        TAKEN_UP.add(worker.activity.id)
+        self._job.engine.keep_no_longer(worker.held)
+        old = service.state
+        # for its machine, `suspended` is final
+        service._state = self._machine = ServiceState(start_value=ServiceState.terminated.value)
+        worker.emit(ServiceStateChanged, service=service, old=old, new=service.state)
+        worker.emit(ServiceFinished, service=service, exc_info=None)
+        node, service._node = service._node, None
+        if node is not None:
+            self._job.clean_up(self._leave(node, last=True))
+        worker.end(CANCELLED if service._suspended_in == ServiceState.starting.value else SUCCESS)
 
     async def _restart(self) -> bool:
         """Prepare the service for another provider if it wants one."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from golem_nb.log import get_logger
 from golem_nb.services.instance import ServiceInstance
+from golem_nb.services.state import ServiceState
 
 if TYPE_CHECKING:
     from golem_nb.engine.job import Job
@@ -77,7 +78,7 @@ class ServiceRunner:
             self._start(self._group, instance, resumed)
 
     def order(self, service: Service, order: Order) -> None:
-        """Ask an instance to stop or to be suspended.
+        """Ask an instance to stop or to be suspended; one that is suspended is ended when it is to stop.
 
         Parameters
         ----------
@@ -90,14 +91,21 @@ class ServiceRunner:
         ------
         ValueError
             It is not one of this runner's.
+        RuntimeError
+            It is suspended and shall stop, but the cluster has ended.
         """
         instance = self._instances.get(id(service))
         if instance is None:
             raise ValueError(f"{service!r} is not an instance of this cluster")
+        if order == "stop" and self._job.over.done() and service.state == ServiceState.suspended:
+            raise RuntimeError(
+                f"{service!r} cannot be ended here, since its cluster has ended: take it up with "
+                "`golem.resume_service`, and stop it there"
+            )
         instance.order(order)
 
     def order_all(self, order: Order) -> None:
-        """Ask all instances to stop or to be suspended.
+        """Ask all instances to stop or to be suspended, as `order` does.
 
         Parameters
         ----------
@@ -105,7 +113,7 @@ class ServiceRunner:
             What they shall do.
         """
         for instance in self._instances.values():
-            instance.order(order)
+            self.order(instance.service, order)
 
     def find(self, service: Service) -> ServiceInstance | None:
         """Return what runs an instance.
@@ -127,8 +135,13 @@ class ServiceRunner:
             await self._closing.wait()
 
     async def close(self, timeout: float) -> None:
-        """Let all instances stop, and end those that have not after `timeout` seconds."""
-        self.order_all("stop")
+        """Let all instances stop, and end those that have not after `timeout` seconds.
+
+        What is suspended, or about to be, is left.
+        """
+        for instance in self._instances.values():
+            if not instance.to_be_suspended:
+                instance.order("stop")
         self._closing.set()
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,14 @@ class Bill:
     ----------
     session
         Its name.
-    budget, accepted, released
-        GLM: what it might have spent, what providers get, and what was released.
+    budget, accepted
+        GLM: what it might have spent, and what providers get.
     lines
         One a provider.
     jobs, jobs_done
         How many jobs there were, and how many of them have succeeded.
+    reserved_until
+        None, unless services were suspended: then what was not spent stays reserved for them until that time.
     """
 
     session: str
@@ -64,11 +67,17 @@ class Bill:
     lines: tuple[BillLine, ...]
     jobs: int
     jobs_done: int
+    reserved_until: datetime | None = None
+
+    @property
+    def reserved(self) -> Decimal:
+        """What stays reserved, GLM."""
+        return Decimal(0) if self.reserved_until is None else self.budget - self.accepted
 
     @property
     def released(self) -> Decimal:
-        """What was not spent, GLM."""
-        return self.budget - self.accepted
+        """What was not spent and is free again, GLM."""
+        return self.budget - self.accepted - self.reserved
 
     @classmethod
     def of(cls, core: Core) -> Bill:
@@ -100,13 +109,20 @@ class Bill:
             lines=tuple(sorted(lines.values(), key=lambda line: line.provider)),
             jobs=len(handles),
             jobs_done=sum(handle.state == "done" for handle in handles),
+            reserved_until=core.reserved_until,
         )
 
     def __repr__(self) -> str:
         unpaid = sum(line.unpaid for line in self.lines)
+        rest = f"{self.released:.6f} GLM released"
+        if self.reserved_until is not None:
+            rest = (
+                f"{self.reserved:.6f} GLM reserved until {self.reserved_until:%Y-%m-%d %H:%M} UTC for what "
+                "was suspended"
+            )
         text = (
             f"<Bill of session {self.session!r}: {self.accepted:.6f} of {self.budget} GLM spent on "
-            f"{pluralize(len(self.lines), 'provider')}, {self.released:.6f} GLM released; "
+            f"{pluralize(len(self.lines), 'provider')}, {rest}; "
             f"{self.jobs_done} of {pluralize(self.jobs, 'job')} done"
         )
         return text + (f"; {pluralize(unpaid, 'agreement')} still unpaid>" if unpaid else ">")

@@ -35,7 +35,8 @@ __all__ = ["ClusterHandle"]
 
 logger = get_logger(__name__)
 
-ALIVE = ("pending", "starting", "running", "suspended")
+#: What is suspended is not counted: it is set aside, and not one of those that are wanted.
+ALIVE = ("pending", "starting", "running")
 
 
 @attrs.define
@@ -92,7 +93,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self.max_cost = max_cost
         self._cluster: Cluster[Any] | None = None
         self._histories: dict[str, _History] = {}
-        #: Instances that were stopped one by one.
+        #: Instances that were stopped, or suspended, and are no longer among those that are wanted.
         self._sent_away: set[str] = set()
         self._proxies: list[ClusterProxy] = []
 
@@ -120,7 +121,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
 
     @property
     def wanted(self) -> int:
-        """How many instances there should be."""
+        """How many instances there should be, without those that are suspended."""
         return self._wanted
 
     @property
@@ -209,18 +210,23 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._do(self._add, arguments.count("count", count), params)
 
     def scale(self, wanted: int) -> None:
-        """Start or stop instances until there are as many as wanted."""
+        """Start or stop instances until there are as many as wanted; suspended ones do not count."""
         number = arguments.number(wanted)
         if not isinstance(number, int) or number < 0:
             raise ValueError(f"wanted must be a whole number that is not negative, not {wanted!r:.100}")
         self._do(self._scale, number)
 
     def stop(self) -> None:
-        """Let all instances stop, with their shutdown handlers, and end the cluster; waits for that."""
+        """Let all instances stop, with their shutdown handlers, and end the cluster; waits for that.
+
+        Suspended ones are ended, too, without a handler.
+        """
         self._core.portal.wait(self._stop(), keep=True, notice=self._notice)
 
     def stop_instance(self, instance_id: str) -> None:
         """Let an instance stop; one fewer is wanted from then on.
+
+        A suspended one is ended without its shutdown handler, and changes nothing in how many are wanted.
 
         Parameters
         ----------
@@ -230,26 +236,34 @@ class ClusterHandle(Handle[Any, list[Any]]):
         self._do(self._stop_instance, instance_id)
 
     def suspend(self) -> None:
-        """Leave all instances alone; they go on, and cost, until they are resumed or expire."""
-        self._do(lambda: self._living().suspend())
+        """Leave all instances alone; see `suspend_instance`. None is wanted from then on."""
+        self._do(self._suspend, None)
 
     def suspend_instance(self, instance_id: str) -> None:
-        """Leave an instance alone; it goes on, and costs, until it is resumed or expires.
+        """Leave an instance alone; it goes on, and costs, until it is resumed or stopped, or expires.
+
+        One fewer is wanted from then on, until it is resumed. It outlives the session, which keeps what is
+        left of its budget reserved for it: `Session.adopt` takes it up in another one.
 
         Parameters
         ----------
         instance_id
             Id of the instance, such as `cluster.instances[0].id`.
         """
-        self._do(lambda: self._living().suspend_instance(self._find(instance_id)))
+        self._do(self._suspend, instance_id)
 
     def resume_instance(self, instance_id: str) -> None:
-        """Take up a suspended instance as a new one on the same activity.
+        """Take up a suspended instance as a new one on the same activity; one more is wanted from then on.
 
         Parameters
         ----------
         instance_id
             Id of the instance, such as `cluster.instances[0].id`.
+
+        Raises
+        ------
+        SessionError
+            It is not suspended.
         """
         self._core.portal.wait(self._resume(instance_id), keep=True, notice=self._notice)
 
@@ -435,6 +449,9 @@ class ClusterHandle(Handle[Any, list[Any]]):
         if self._cluster is None:
             super()._interrupt(reason)
         else:
+            if not self._core._stopping:
+                # only the end of the session leaves those that are suspended
+                self._cluster.stop()
             self._core.own(self._cluster.terminate())
 
     def _living(self) -> Cluster[Any]:
@@ -455,32 +472,55 @@ class ClusterHandle(Handle[Any, list[Any]]):
 
     def _scale(self, wanted: int) -> None:
         cluster = self._living()
-        alive = [instance for instance in self.instances if instance.state.value in ALIVE]
+        alive = [instance for instance in self.instances if self._counts(instance)]
         if wanted > len(alive):
             cluster.spawn_instances(wanted - len(alive))
         for instance in alive[wanted:]:
+            self._send_away(instance)
             cluster.stop_instance(instance)
         self._wanted = wanted
 
     def _stop_instance(self, instance_id: str) -> None:
         instance = self._find(instance_id)
-        alive = instance.state.value in ALIVE
         self._living().stop_instance(instance)
-        # asked twice, it is still one
-        if alive and instance_id not in self._sent_away:
-            self._sent_away.add(instance_id)
-            self._wanted -= 1
+        self._wanted -= self._send_away(instance)
+
+    def _suspend(self, instance_id: str | None) -> None:
+        cluster = self._living()
+        for instance in self.instances if instance_id is None else [self._find(instance_id)]:
+            cluster.suspend_instance(instance)
+            self._wanted -= self._send_away(instance)
 
     def _restart(self, instance_id: str) -> None:
-        cluster = self._living()
-        cluster.stop_instance(self._find(instance_id))
+        cluster, instance = self._living(), self._find(instance_id)
+        suspended = instance.state.value == "suspended"
+        cluster.stop_instance(instance)
         cluster.spawn_instances(1)
+        self._send_away(instance)
+        self._wanted += suspended
+
+    def _counts(self, instance: Service) -> bool:
+        """Whether an instance is one of those that are wanted."""
+        return instance.state.value in ALIVE and instance.id not in self._sent_away
+
+    def _send_away(self, instance: Service) -> bool:
+        """Note that an instance is not wanted any more; False if it was not: asked twice, it is still one."""
+        counted = self._counts(instance)
+        if counted:
+            self._sent_away.add(instance.id)
+        return counted
 
     async def _resume(self, instance_id: str) -> None:
         from golem_nb.services.handles import read_handles
 
-        cluster = self._living()
-        await cluster.resume_instances(read_handles([cluster.serialize(self._find(instance_id))]))
+        cluster, instance = self._living(), self._find(instance_id)
+        await cluster.suspension(instance)
+        if instance.state.value != "suspended":
+            raise SessionError(f"{instance!r} cannot be resumed: only a suspended instance can be")
+        await cluster.resume_instances(read_handles([cluster.serialize(instance)]))
+        if instance_id in self._sent_away:
+            self._sent_away.remove(instance_id)
+            self._wanted += 1
 
     async def _stop(self) -> None:
         if self._cluster is not None:

@@ -144,6 +144,8 @@ class Core:
         self._ready = asyncio.Event()
         self._failure: BaseException | None = None
         self._stopping = False
+        #: Until when the budget stays reserved after the end, for what was suspended.
+        self.reserved_until: datetime | None = None
         self.stopped = False
         self._watching: list[asyncio.Task[None]] = []
         self._unsettled = asyncio.Event()
@@ -283,9 +285,12 @@ class Core:
             if not handle.ended:
                 handle.end_early(JobCancelledError(f"{handle.kind} {handle.id} was ended with its session"))
         suspended: list[ServiceSerialization] = []
+        engine = self.golem._engine
         try:
             suspended = await self.golem.stop(wait_for_payments)
         finally:
+            if engine is not None and engine.kept:
+                self.reserved_until = engine.budget.expires
             await self._settle(suspended)
 
     async def _settle(self, suspended: list[ServiceSerialization]) -> None:

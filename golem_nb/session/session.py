@@ -684,6 +684,9 @@ class Session(SessionViews):
     def stop(self, wait_for_payments: bool = True) -> Bill:
         """End everything, pay what is owed, release the rest of the budget; returns the bill.
 
+        Only instances that are suspended go on: the rest of the budget stays reserved for them, see
+        `ClusterHandle.suspend_instance`.
+
         Parameters
         ----------
         wait_for_payments

@@ -312,3 +312,53 @@ async def test_an_activity_is_taken_up_once(golem: Golem, record: Record, on_net
     assert record.reasons == ["Success"]
     assert len(record.of("InvoiceAccepted")) == 1
     assert await allocations(on_network) == []
+
+
+@pytest.mark.contract("S12")
+async def test_a_suspended_instance_can_be_stopped(
+    golem: Golem, record: Record, on_network: LocalNetwork
+) -> None:
+    network = await golem.create_network("192.168.9.0/24")
+    cluster = await golem.run_service(AlpineService, 3, network=network)
+    await running(cluster)
+    one, two, three = cluster.instances
+    cluster.suspend_instance(one)
+    cluster.suspend_instance(two)
+    await until(lambda: one.state == two.state == ServiceState.suspended)
+    address = one.network_node.ip
+    cluster.stop_instance(one)
+    assert one.state == ServiceState.terminated
+    cluster.stop_instance(one)
+    await until(lambda: len(record.of("InvoiceAccepted")) == 1)
+    assert record.reasons == ["Success"]
+    assert record.changes(one)[-2:] == ["running>suspended", "suspended>terminated"]
+    assert address not in network.nodes_dict
+    assert [event.service for event in record.of("ServiceFinished")] == [one]
+    # the last order counts, before it is suspended as well as after
+    cluster.suspend_instance(three)
+    cluster.stop()
+    assert two.state == ServiceState.terminated
+    await terminated(cluster)
+    assert "stopping>terminated" in record.changes(three)
+    assert await golem.stop() == []
+    assert record.reasons == ["Success"] * 3
+    assert len(record.of("InvoiceAccepted")) == 3
+    assert await allocations(on_network) == []
+
+
+@pytest.mark.contract("S12")
+async def test_the_end_of_its_cluster_leaves_a_suspended_instance(golem: Golem, record: Record) -> None:
+    cluster = await golem.run_service(AlpineService)
+    await running(cluster)
+    (kept,) = cluster.instances
+    cluster.suspend()
+    await cluster.terminate()
+    assert kept.state == ServiceState.suspended
+    await until(lambda: len(record.of("JobFinished")) == 1)
+    with pytest.raises(RuntimeError, match=r"take it up with `golem\.resume_service`, and stop it there"):
+        cluster.stop()
+    again = await golem.resume_service(AlpineService, [kept.serialize()])
+    again.stop()
+    await terminated(again)
+    assert await golem.stop() == []
+    assert record.reasons == ["Success"]

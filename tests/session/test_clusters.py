@@ -6,7 +6,8 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -17,6 +18,10 @@ from golem_nb.contrib.service.http_proxy import HttpProxyService
 from golem_nb.services import Service
 from golem_nb.session import ClusterHandle
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
+from tests.leavings import NOTHING, look, since
+
+if TYPE_CHECKING:
+    from golem_nb.localnet import LocalNetwork
 
 
 class Echo(Service):
@@ -139,14 +144,80 @@ def test_an_instance_is_suspended_and_taken_up_again(run: Callable[..., ClusterH
     cluster = run(Echo)
     (instance,) = cluster.result(60)
     activity = instance._activity.id
+    with pytest.raises(SessionError, match="only a suspended instance"):
+        cluster.resume_instance(instance.id)
     cluster.suspend_instance(instance.id)
-    assert until(lambda: states(cluster) == ["suspended"])
+    # waits until it is suspended
     cluster.resume_instance(instance.id)
-    assert until(lambda: "running" in states(cluster))
+    assert states(cluster) == ["running"]
     again = cluster.instances[-1]
+    assert again is not instance
     assert again._activity.id == activity
     cluster.send(again.id, "back")
     assert cluster.receive(again.id, 20) == "said back\n"
+
+
+def test_suspended_instances_are_not_counted(run: Callable[..., ClusterHandle], session: Session) -> None:
+    cluster = run(Echo, 2)
+    first, second = cluster.result(60)
+    cluster.suspend_instance(first.id)
+    cluster.suspend_instance(first.id)
+    assert cluster.wanted == 1
+    assert until(lambda: states(cluster) == ["running", "suspended"])
+    assert cluster.result(5) == [second]
+    cluster.scale(2)
+    assert len(cluster.result(60)) == 2
+    assert states(cluster) == ["running", "running", "suspended"]
+    cluster.resume_instance(first.id)
+    assert cluster.wanted == 3
+    assert len(cluster.result(5)) == 3
+    # ended while it is suspended: the others are wanted as before
+    cluster.suspend_instance(first.id)
+    assert until(lambda: "suspended" in states(cluster))
+    cluster.stop_instance(first.id)
+    assert states(cluster) == ["running", "running", "terminated"]
+    assert cluster.wanted == 2
+    cluster.suspend()
+    assert cluster.wanted == 0
+    assert until(lambda: states(cluster) == ["suspended", "suspended", "terminated"])
+    cluster.restart_instance(second.id)
+    assert cluster.wanted == 1
+    assert len(cluster.result(60)) == 1
+    cluster.stop()
+    assert states(cluster) == ["terminated"] * 4
+    # those that were suspended are paid like the others
+    assert until(lambda: not any(account.owes for account in session._core.meter.accounts()))
+
+
+def test_a_suspended_instance_goes_on_when_its_session_is_stopped(
+    network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLEM_NB_DATA_DIR", str(tmp_path))
+    before = look(network.api_config)
+    session = Session(budget=1, network=network, name="leaves one")
+    cluster = session.cluster(Echo, 2)
+    kept, _ = cluster.result(60)
+    cluster.suspend_instance(kept.id)
+    bill = session.stop()
+    assert kept.state.value == "suspended"
+    assert bill.released == 0
+    assert bill.reserved == 1 - bill.accepted
+    assert bill.reserved_until is not None
+    assert bill.reserved_until > datetime.now(UTC) + timedelta(hours=3)
+    assert len(since(network.api_config, before).allocations) == 1
+    later = Session(budget=1, network=network, name="ends it")
+    again = later.adopt(Echo)
+    (taken_up,) = again.result(60)
+    assert taken_up.id == kept.id
+    again.suspend_instance(kept.id)
+    assert until(lambda: states(again) == ["suspended"])
+    # who cancels a cluster, or has a limit end it, does not want to pay for it any more
+    again.cancel()
+    assert until(lambda: states(again) == ["terminated"])
+    bill = later.stop()
+    assert bill.reserved_until is None
+    assert bill.released == 1 - bill.accepted
+    assert since(network.api_config, before) == NOTHING
 
 
 def test_an_instance_is_restarted(run: Callable[..., ClusterHandle]) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def test_a_bill_does_nothing_to_a_terminal() -> None:
     text = str(Bill("s", Decimal(2), Decimal(1), (line,), 1, 1))
     assert "amber" in text
     assert not {"\x1b", "\x0b"} & set(text)
+
+
+def test_a_bill_says_what_stays_reserved() -> None:
+    until = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    bill = Bill("s", Decimal(2), Decimal("0.5"), (), 1, 1, until)
+    assert (bill.reserved, bill.released) == (Decimal("1.5"), Decimal(0))
+    assert "1.500000 GLM reserved until 2030-01-02 03:04 UTC for what was suspended" in str(bill)
+    assert "released" not in str(bill)
 
 
 def test_who_stops_waiting_for_the_end_may_wait_again(
