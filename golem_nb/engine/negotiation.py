@@ -160,6 +160,11 @@ class Negotiation:
             self._spent[provider] = _Spent(proposal, now)
         self._pool.changed.set()  # whoever waits may now ask this provider for one more
 
+    @property
+    def fruitless(self) -> bool:
+        """Whether no provider was ready to make an agreement so far."""
+        return not self._confirmed
+
     def summary(self) -> str:
         """What has come of the demand so far, in words."""
         if not self._received:

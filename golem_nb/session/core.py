@@ -21,6 +21,7 @@ from golem_nb.events import (
     InvoiceAccepted,
     JobFinished,
     JobStarted,
+    NoProposalsConfirmed,
     ProposalReceived,
     ServiceFinished,
     ServiceStateChanged,
@@ -149,6 +150,8 @@ class Core:
         self.stopped = False
         self._watching: list[asyncio.Task[None]] = []
         self._unsettled = asyncio.Event()
+        #: Ids of the engine's jobs for which no provider was found, and the user knows.
+        self._silent: set[str] = set()
         self._paying: Account | None = None
         self._paid = asyncio.Event()
 
@@ -233,6 +236,7 @@ class Core:
         golem.add_event_consumer(self.meter.take, [AgreementConfirmed])
         golem.add_event_consumer(self.limits.take, [*_COSTLY, ProposalReceived])
         golem.add_event_consumer(self._on_service, [ServiceStateChanged, ServiceFinished])
+        golem.add_event_consumer(self._on_silence, [NoProposalsConfirmed])
         golem.add_event_consumer(self.on_event)
         golem.add_event_consumer(lambda _: self._unsettled.set(), [InvoiceAccepted, DebitNoteAccepted])
         golem.add_event_consumer(lambda _: self.touched(), _COSTLY)
@@ -250,6 +254,16 @@ class Core:
         cluster = self.clusters.get(event.job.id)
         if cluster is not None:
             cluster.take(event)
+
+    def _on_silence(self, event: NoProposalsConfirmed) -> None:
+        """Say, once for each job, why nobody works on it."""
+        market = event.job.negotiation
+        if market.fruitless and event.job.id not in self._silent:
+            self._silent.add(event.job.id)
+            self.warn(
+                f"No provider was found in {event.timeout.total_seconds():g} s: {market.summary()}. "
+                "`session.offers(payload)` shows all offers, and what this session thinks of them."
+            )
 
     async def ready(self) -> None:
         """Wait until everything is started.

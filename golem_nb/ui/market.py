@@ -73,7 +73,7 @@ class MarketExplorer(Panel):
         explorer = session.market()
         explorer                        # filter, pick
         explorer.selection["price_full_hour"].median()
-        cheap = Session(name="cheap", strategy=explorer.strategy())
+        cheap = Session(budget=1, name="cheap", network="hoodi", strategy=explorer.strategy())
     """
 
     _esm = assets.script("market.js")

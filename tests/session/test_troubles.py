@@ -19,6 +19,7 @@ from golem_nb import Session
 from golem_nb.ledger import Ledger, LedgerVersionError, LedgerWarning, RecoveryReport
 from golem_nb.localnet import LocalNetwork, state_of
 from golem_nb.rest.errors import DaemonUnreachableError
+from tests.waiting import soon
 
 
 def ledger_file(data_dir: Path) -> Path:
@@ -47,6 +48,17 @@ def test_a_corrupt_ledger_is_put_aside(network: LocalNetwork, data_dir: Path, al
     files = (path for path in ledger_file(data_dir).parent.iterdir() if path.is_file())
     aside = [path for path in files if b"once" in path.read_bytes()[:100]]
     assert len(aside) == 1
+
+
+def test_who_finds_no_provider_is_told_why(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    with Session(budget=1, network=network, name="too dear", max_price="0.0000001") as session:
+        job = session.run("echo", payload=alpine)
+        assert soon(lambda: bool(session.warnings), 40)
+        (warning,) = session.warnings
+        assert "No provider was found in 20 s" in warning
+        assert "we said 'Score too low'" in warning
+        assert "session.offers(payload)" in warning
+        assert not job.ended
 
 
 def test_finished_items_are_remembered_by_later_sessions(
