@@ -404,6 +404,8 @@ class Golem:
             without a network; or the expiration is over.
         NetworkError
             An address makes no sense, is outside of the network or taken, or there is none left.
+        WorkerFunctionError
+            A handler of the class is no async generator function, and can give no async generator either.
         RuntimeError
             The engine is not running.
 

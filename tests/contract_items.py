@@ -187,7 +187,11 @@ ITEMS: tuple[Item, ...] = (
     Item("S02", "Service has provider_id, cluster, exc_info, deploy arguments and serialize"),
     Item("S03", "The default handlers deploy and start, wait, and terminate"),
     Item("S04", "Signals carry a message and what they answer, in two queues"),
-    Item("S05", "A handler that is not an async generator is a TypeError in that instance"),
+    Item(
+        "S05",
+        "A handler that is not an async generator is a TypeError in that instance",
+        "or of run_service, where the class shows it; it is not tried on another provider",
+    ),
     Item(
         "S06",
         "The life cycle has the documented transitions",

@@ -187,7 +187,7 @@ class StrategyError(GolemError):
 
 
 class WorkerFunctionError(GolemError, TypeError):
-    """A worker function is not what it has to be; to try it again would only cost more."""
+    """A worker function, or a service's handler, is not what it has to be; to try again only costs more."""
 
 
 class OverchargeError(GolemError):

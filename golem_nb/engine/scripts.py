@@ -135,6 +135,11 @@ class ScriptRunner:
                 "a worker must yield scripts, made by `context.new_script()`, but this one has yielded "
                 f"{script!r:.200}"
             )
+        if script.taken:
+            raise WorkerFunctionError(
+                f"script {script.id} was yielded twice: a script is executed once, make a new one with "
+                "`context.new_script()`"
+            )
         commands = await script.prepare()
         if not commands:
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from golem_nb.engine.errors import (
     WorkersFailedError,
 )
 from golem_nb.engine.job import Job
-from golem_nb.engine.user_code import cancels_us
+from golem_nb.engine.user_code import cancels_us, may_give_async_generator
 from golem_nb.engine.worker import Worker
 from golem_nb.exceptions import GolemError
 from golem_nb.executor.queue import TaskQueue, WorkerTasks, is_local
@@ -121,7 +120,7 @@ class Executor:
         WorkerFunctionError
             `worker` is not an async generator function, or yields something else than scripts.
         """
-        if not _may_be_worker(worker):
+        if not may_give_async_generator(worker):
             raise WorkerFunctionError(_NOT_A_WORKER.format(worker))
         run = _Run(
             self._engine, self._payload, self._max_workers, self._timeout, worker, data, job_id, implicit_init
@@ -131,15 +130,6 @@ class Executor:
                 yield task
         finally:
             run.cancel()
-
-
-def _may_be_worker(worker: Any) -> bool:
-    """Whether a worker may give an async generator: a function that gives another one is seen when called."""
-    if not callable(worker):
-        return False
-    inner = inspect.unwrap(worker, stop=lambda function: inspect.isasyncgenfunction(function))
-    other = inspect.iscoroutinefunction(worker) or inspect.isgeneratorfunction(worker)
-    return inspect.isasyncgenfunction(inner) or not other
 
 
 class _Run:

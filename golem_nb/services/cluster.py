@@ -16,6 +16,7 @@ from golem_nb.log import get_logger
 from golem_nb.network import NetworkError
 from golem_nb.rest.errors import ApiError
 from golem_nb.services.errors import ServiceResumeError
+from golem_nb.services.handlers import check_handlers
 from golem_nb.services.instance import TAKEN_UP
 from golem_nb.services.runner import ServiceRunner
 from golem_nb.services.service import Service, ServiceSerialization, ServiceType
@@ -58,6 +59,11 @@ class Cluster(Generic[ServiceType]):
     network
         Network to attach the instances to.
 
+    Raises
+    ------
+    WorkerFunctionError
+        A handler of the class is no async generator function, and can give no async generator either.
+
     Examples
     --------
     ::
@@ -77,6 +83,7 @@ class Cluster(Generic[ServiceType]):
         expiration: datetime | None = None,
         network: Network | None = None,
     ) -> None:
+        check_handlers(service_class)
         if expiration is None:
             expiration = datetime.now(UTC) + DEFAULT_EXPIRATION
         elif expiration.tzinfo is None:

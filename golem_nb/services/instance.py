@@ -9,11 +9,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from golem_nb.engine.agreements import CANCELLED, SUCCESS
+from golem_nb.engine.errors import WorkerFunctionError
 from golem_nb.engine.worker import Worker
 from golem_nb.events import ServiceFinished, ServiceStateChanged
-from golem_nb.log import get_logger
+from golem_nb.log import get_logger, pluralize
 from golem_nb.rest.errors import ActivityGoneError, ApiError
 from golem_nb.services.errors import ServiceLostError
+from golem_nb.services.handlers import not_a_handler
 from golem_nb.services.state import ServiceState
 
 if TYPE_CHECKING:
@@ -137,6 +139,7 @@ class ServiceInstance:
                     return
                 pause = min(2 * pause + 1.0, MAX_RESTART_PAUSE)
         finally:
+            self.service._over = self.service.state != ServiceState.suspended
             self.left.set()
             if self._network is not None and self._ip is not None and not self._kept:
                 self._network.free(self._ip)
@@ -174,7 +177,7 @@ class ServiceInstance:
             # the worker has given up the agreement
             logger.warning("No activity for %r on %s: %s", service, held.provider, error)
             service._exc_info = _info(error)
-            if await self._restart():
+            if await self._restart(error):
                 return True
             self._change(self._machine.terminate)
             return False
@@ -239,11 +242,12 @@ class ServiceInstance:
             What the handler has raised, or a `ServiceLostError`.
         """
         what = f"{type(self.service).__name__}.{name}"
-        generator = getattr(self.service, name)()
+        handler = getattr(self.service, name)
+        generator = handler() if callable(handler) else None
         if not isinstance(generator, AsyncGenerator):
             if inspect.iscoroutine(generator):
                 generator.close()
-            raise TypeError(f"Service handler: `{what}` must be an asynchronous generator.")
+            raise not_a_handler(what)
         handling = asyncio.create_task(runner.run(generator), name=what)
         helpers: list[asyncio.Task[None]] = [
             asyncio.create_task(self._wait_for(until), name=f"orders to {what}")
@@ -295,9 +299,10 @@ class ServiceInstance:
         restart = False
         try:
             if error is None or isinstance(error, Exception):
-                restart = await self._restart()
+                restart = await self._restart(error)
         finally:
             if not restart:
+                service._over = True
                 worker.emit(ServiceFinished, service=service, exc_info=service._exc_info if error else None)
             worker.finish(error)
             node, service._node = service._node, None
@@ -321,6 +326,7 @@ class ServiceInstance:
         old = service.state
         # for its machine, `suspended` is final
         service._state = self._machine = ServiceState(start_value=ServiceState.terminated.value)
+        service._over = True
         worker.emit(ServiceStateChanged, service=service, old=old, new=service.state)
         worker.emit(ServiceFinished, service=service, exc_info=None)
         node, service._node = service._node, None
@@ -328,11 +334,18 @@ class ServiceInstance:
             self._job.clean_up(self._leave(node, last=True))
         worker.end(CANCELLED if service._suspended_in == ServiceState.starting.value else SUCCESS)
 
-    async def _restart(self) -> bool:
-        """Prepare the service for another provider if it wants one."""
+    async def _restart(self, error: Exception | None) -> bool:
+        """Prepare the service for another provider if it wants one; tell of it if it is given up."""
         service = self.service
+        if self._order is not None:
+            return False
         try:
-            if self._order is not None or not service.restart_condition:
+            # the mistake is in the class: nobody else is paid to run into it
+            if isinstance(error, WorkerFunctionError) or not service.restart_condition:
+                if error is not None:
+                    tries = pluralize(service._starts, "agreement")
+                    what = f"{type(error).__name__}: {error}".removesuffix(": ")
+                    logger.error("%r is given up after %s: %s", service, tries, what)
                 return False
             resetting = asyncio.create_task(_done(service.reset()), name=f"{type(service).__name__}.reset")
             try:

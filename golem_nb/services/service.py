@@ -101,6 +101,8 @@ class Service:
         self._exc_info: ExcInfo = (None, None, None)
         self._was_running = False
         self._starts = 0
+        #: Whether it has ended for good: it is neither suspended nor going to be restarted.
+        self._over = False
         self._suspended_in = ""
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from golem_nb.events import ServiceFinished, ServiceStateChanged
 from golem_nb.log import get_logger, pluralize
 from golem_nb.session.choice import hourly
 from golem_nb.session.errors import ClusterError, JobCancelledError, SessionError
-from golem_nb.session.handle import Handle, Progress
+from golem_nb.session.handle import Handle, JobState, Progress
 from golem_nb.session.networks import SessionNetwork
 from golem_nb.session.payloads import checked_payload
 from golem_nb.session.proxies import ClusterProxy
@@ -125,6 +125,20 @@ class ClusterHandle(Handle[Any, list[Any]]):
         return self._wanted
 
     @property
+    def state(self) -> JobState:
+        """Where it stands.
+
+        It is ``"failed"`` also while every instance has ended and was given up after an error, though more
+        can be started: then it is ``"running"`` again.
+        """
+        return "failed" if self._given_up else self._state
+
+    @property
+    def error(self) -> BaseException | None:
+        """What has ended it early, or what `result` raises; None while it is well."""
+        return self._shortage() if self._error is None and self._given_up else self._error
+
+    @property
     def errors(self) -> dict[str, BaseException]:
         """What has ended instances, by their ids."""
         return {
@@ -153,7 +167,7 @@ class ClusterHandle(Handle[Any, list[Any]]):
         known = [entry.per_hour for entry in instances if entry.per_hour is not None]
         return ClusterFacts(
             name=self._name,
-            state="ended" if self.ended else "running",
+            state="ended" if self.ended else "failed" if self._given_up else "running",
             service=self._title,
             wanted=self._wanted,
             instances=instances,
@@ -537,7 +551,8 @@ class ClusterHandle(Handle[Any, list[Any]]):
     @property
     def _all_running(self) -> bool:
         states = [instance.state.value for instance in self.instances]
-        alive = sum(state in ALIVE for state in states)
+        # what has ended may be about to be restarted
+        alive = sum(not instance._over for instance in self.instances)
         return self._cluster is not None and (
             states.count("running") >= self._wanted or (alive == 0 and len(states) > 0)
         )
@@ -565,8 +580,18 @@ class ClusterHandle(Handle[Any, list[Any]]):
             raise self._error
         running = [instance for instance in self.instances if instance.state.value == "running"]
         if len(running) < self._wanted:
-            raise ClusterError(self._name, len(running), self._wanted, self.errors)
+            raise self._shortage()
         return running
+
+    @property
+    def _given_up(self) -> bool:
+        """Whether no instance runs or is being started, because of errors."""
+        over = all(instance._over for instance in self.instances)
+        return not self.ended and self._wanted > 0 and over and bool(self.errors)
+
+    def _shortage(self) -> ClusterError:
+        running = sum(instance.state.value == "running" for instance in self.instances)
+        return ClusterError(self._name, running, self._wanted, self.errors)
 
     @property
     def so_far(self) -> str:

@@ -779,9 +779,11 @@ atexit.register(lambda: _end(list(_living.values())))
 
 def _check_service_class(given: object) -> None:
     from golem_nb.services import Service  # loaded only by those who have services
+    from golem_nb.services.handlers import check_handlers
 
     if not (isinstance(given, type) and issubclass(given, Service)):
         raise TypeError(f"the first argument must be a subclass of Service, not {given!r:.100}")
+    check_handlers(given)
 
 
 def _items(data: Iterable[Any]) -> list[Any]:

@@ -169,7 +169,8 @@ class ClusterFacts:
     """The instances of one service."""
 
     name: str
-    state: Literal["running", "ended"]
+    #: ``"failed"`` while nothing runs or is being started, because of errors; more can be started.
+    state: Literal["running", "failed", "ended"]
     #: Name of the service's class.
     service: str
     wanted: int

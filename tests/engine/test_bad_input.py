@@ -327,6 +327,20 @@ async def test_a_worker_that_yields_something_else(tame: Batch) -> None:
     assert len(outcome.of("InvoiceAccepted")) == 1
 
 
+async def test_a_worker_that_yields_a_script_twice(tame: Batch) -> None:
+    async def worker(context: WorkContext, tasks: Tasks) -> Worker:
+        script = context.new_script()
+        script.run("/bin/true")
+        async for task in tasks:
+            yield script
+            task.accept_result(task.data)
+
+    outcome = await tame(["good", "bad"], worker=worker, max_workers=1)
+    assert outcome.results == ["good"]
+    assert isinstance(outcome.error, WorkerFunctionError)
+    assert len(outcome.of("AgreementConfirmed")) == 1
+
+
 async def a_coroutine(context: WorkContext, tasks: Tasks) -> None:
     pass
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from golem_nb.engine import WorkerFunctionError
 from golem_nb.localnet import Misbehaviour, MisbehaviourKind
 from golem_nb.rest.activity import BatchError, CommandExecutionError
 from golem_nb.services import Service, ServiceLostError, ServiceState
@@ -24,31 +26,106 @@ if TYPE_CHECKING:
 Scripts = AsyncGenerator[Any, Any]
 
 
+async def a_coroutine(self: Service) -> None:
+    """Has no yield in it."""
+
+
+def a_generator(self: Service) -> Iterator[Any]:
+    yield
+
+
+@pytest.mark.contract("S05")
+@pytest.mark.parametrize("wrong", [a_coroutine, a_generator, None, "deploy"])
+@pytest.mark.parametrize("handler", ["start", "run", "shutdown"])
+async def test_a_class_with_a_handler_that_is_no_generator(
+    golem: Golem, record: Record, handler: str, wrong: Any
+) -> None:
+    cluster_class = type("Wrong", (AlpineService,), {handler: wrong})
+    with pytest.raises(TypeError) as caught:
+        await golem.run_service(cluster_class)
+    assert str(caught.value) == f"Service handler: `Wrong.{handler}` must be an asynchronous generator."
+    # it is seen before anything is bought
+    assert not record.of("JobStarted")
+
+
 @pytest.mark.contract("S05")
 @pytest.mark.parametrize("handler", ["start", "run", "shutdown"])
-async def test_a_handler_that_is_no_generator(golem: Golem, record: Record, handler: str) -> None:
-    async def coroutine(self: Service) -> None:
-        """Has no yield in it."""
-
+async def test_a_handler_that_gives_no_generator(
+    golem: Golem, record: Record, caplog: pytest.LogCaptureFixture, handler: str
+) -> None:
     class Wrong(AlpineService):
         @property
         def restart_condition(self) -> bool:
-            return False
+            return True
 
         async def run(self) -> Scripts:
             for script in ():
                 yield script
 
-    setattr(Wrong, handler, coroutine)
-    coroutine.__name__ = handler
+    setattr(Wrong, handler, lambda self: a_coroutine(self))
     cluster = await golem.run_service(Wrong)
-    await terminated(cluster)
+    await until(lambda: bool(record.of("ServiceFinished")))
     error = cluster.instances[0].exc_info[1]
     assert isinstance(error, TypeError)
     assert str(error) == f"Service handler: `Wrong.{handler}` must be an asynchronous generator."
     (finished,) = record.of("ServiceFinished")
     assert finished.exception is error
+    assert f"is given up after 1 agreement: WorkerFunctionError: {error}" in caplog.text
     await until(lambda: record.reasons == ["Cancelled"])
+    assert len(record.of("AgreementConfirmed")) == 1
+
+
+@pytest.mark.contract("S05", "S08")
+@pytest.mark.parametrize("mistake", ["no script", "one script twice"])
+async def test_a_start_that_yields_what_it_must_not(golem: Golem, record: Record, mistake: str) -> None:
+    class Wrong(AlpineService):
+        async def start(self) -> Scripts:
+            if mistake == "no script":
+                yield "deploy"
+            async for script in super().start():
+                yield script
+                yield script
+
+    cluster = await golem.run_service(Wrong)
+    await until(lambda: bool(record.of("ServiceFinished")))
+    wanted = "this one has yielded 'deploy'" if mistake == "no script" else "was yielded twice"
+    error = cluster.instances[0].exc_info[1]
+    assert isinstance(error, WorkerFunctionError)
+    assert wanted in str(error)
+    # whoever else is paid runs into it as well
+    assert len(record.of("AgreementConfirmed")) == 1
+
+
+@pytest.mark.contract("S05")
+async def test_handlers_may_be_made_in_many_ways(golem: Golem) -> None:
+    def logged(handler: Callable[[Any], Scripts]) -> Callable[[Any], Scripts]:
+        @functools.wraps(handler)
+        def wrapper(self: Any) -> Scripts:
+            self.calls.append(handler.__name__)
+            return handler(self)
+
+        return wrapper
+
+    class Made(AlpineService):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls: list[str] = []
+
+        start = logged(AlpineService.start)
+
+        def run(self) -> Scripts:
+            return super().run()
+
+        @property
+        def shutdown(self) -> Callable[[], Scripts]:  # type: ignore[override]
+            return super().shutdown
+
+    cluster = await golem.run_service(Made)
+    await running(cluster)
+    cluster.stop()
+    await terminated(cluster)
+    assert cluster.instances[0].calls == ["start"]
+    assert cluster.instances[0].exc_info == (None, None, None)
 
 
 @pytest.mark.contract("S06", "S09")
@@ -165,7 +242,9 @@ async def test_a_start_that_fails_is_tried_elsewhere(golem: Golem, record: Recor
 
 
 @pytest.mark.contract("S08", "S03")
-async def test_a_start_that_always_fails_is_given_up(golem: Golem, record: Record) -> None:
+async def test_a_start_that_always_fails_is_given_up(
+    golem: Golem, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
     class Hopeless(AlpineService):
         async def start(self) -> Scripts:
             raise RuntimeError("never")
@@ -177,6 +256,7 @@ async def test_a_start_that_always_fails_is_given_up(golem: Golem, record: Recor
     assert service.state == ServiceState.terminated
     assert len(record.of("ActivityCreated")) == 5
     assert str(service.exc_info[1]) == "never"
+    assert f"{service!r} is given up after 5 agreements: RuntimeError: never" in caplog.text
 
 
 @pytest.mark.contract("S08")

@@ -233,6 +233,14 @@ def test_instances_that_do_not_start_are_an_error(run: Callable[..., ClusterHand
         cluster.result(60)
     assert len(caught.value.errors) == 1
     assert cluster.errors
+    assert (cluster.state, cluster.ended, cluster.facts().state) == ("failed", False, "failed")
+    assert str(cluster.error) == str(caught.value)
+    assert " failed: 0 of 1 " in repr(cluster)
+    # that none can start any more is true until somebody asks for another one
+    cluster.add()
+    assert (cluster.state, cluster.error, cluster.facts().state) == ("running", None, "running")
+    assert until(lambda: cluster.state == "failed")
+    assert len(cluster.errors) == 2
 
 
 async def test_a_cluster_is_awaited(run: Callable[..., ClusterHandle]) -> None:
@@ -281,6 +289,8 @@ def test_mistakes_are_found_at_once(session: Session) -> None:
     for no_class in (object, Echo(), lambda: None):
         with pytest.raises(TypeError, match="subclass of Service"):
             session.cluster(no_class)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"`Wrong\.start` must be an asynchronous generator"):
+        session.cluster(type("Wrong", (Echo,), {"start": None}))
     with pytest.raises(TypeError, match=r"network must be what session\.create_network\(\) gives"):
         session.cluster(Echo, network="192.168.0.0/24")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expiration must be a datetime"):
