@@ -26,7 +26,7 @@ const POSSIBLE = {
   starting: ["stop", "suspend", "restart"],
   running: ["stop", "suspend", "restart"],
   stopping: ["suspend"],
-  suspended: ["resume"],
+  suspended: ["resume", "stop"],
   unresponsive: ["restart"],
   terminated: [],
 };

@@ -138,6 +138,13 @@ def test_a_cluster_is_steered_on_the_daemon(notebook: Open) -> None:
     table.get_by_role("button", name="Resume").first.click()
     expect(control).to_contain_text("2 of 2 instances running", timeout=60_000)
     assert book.ask("approved()") == "2"
+    table.get_by_role("button", name="Suspend").first.click()
+    question.get_by_role("button", name="Suspend").click()
+    suspended = table.get_by_role("row").filter(has_text="suspended")
+    suspended.get_by_role("button", name="Stop").click(timeout=30_000)
+    question.get_by_role("button", name="Stop").click()
+    book.wait_for("approved()", "1", timeout=60)
+    expect(control).to_contain_text("1 of 1 instance running")
     wanted = control.get_by_label("Instances wanted")
     wanted.fill("0")
     wanted.press("Enter")
