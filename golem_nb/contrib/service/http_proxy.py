@@ -17,6 +17,7 @@ from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Alternat
 from golem_nb.contrib.service.pool import UpstreamPool
 from golem_nb.exceptions import harmless
 from golem_nb.log import get_logger
+from golem_nb.network import NetworkState, NetworkStateError
 from golem_nb.services import Service, ServiceState
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage
 
+    from golem_nb.network import Network
     from golem_nb.services import Cluster
 
 __all__ = ["DEFAULT_MAX_REQUEST_SIZE", "HttpProxyService", "LocalHttpProxy"]
@@ -187,6 +189,8 @@ class LocalHttpProxy:
     ------
     ValueError
         The port is none.
+    TypeError
+        The cluster's service is no `HttpProxyService`.
 
     Attributes
     ----------
@@ -213,6 +217,9 @@ class LocalHttpProxy:
         port: int,
         max_request_size: int = DEFAULT_MAX_REQUEST_SIZE,
     ) -> None:
+        if not issubclass(cluster.service_class, HttpProxyService):
+            name = cluster.service_class.__name__
+            raise TypeError(f"{name} cannot answer HTTP requests: derive it from HttpProxyService")
         if type(port) is not int or not 0 <= port <= 65535:
             raise ValueError(f"port must be an int from 0 (any that is free) to 65535, not {port!r}")
         self.address = "127.0.0.1"
@@ -357,6 +364,9 @@ class LocalHttpProxy:
             ALTERNATIVES.set(Alternatives(others, others and repeatable))
             try:
                 response = await instance.handle_request(request)
+            except NetworkStateError:
+                # it was removed at this very moment, and is that of the others, too
+                return self._nobody()
             except UpstreamError as error:
                 logger.warning("%r: %s", instance, error)
                 self._leave_out(instance, error)
@@ -371,8 +381,11 @@ class LocalHttpProxy:
                 return response
 
     def _nobody(self) -> web.Response:
-        if self._cluster.network is None:
+        network = self._cluster.network
+        if network is None:
             why = "their cluster has no network: give `network=` to `run_service`"
+        elif not _is_ready(network):
+            why = f"network {network.network_address} is {network.state.current_state_value}"
         else:
             why = ", ".join(sorted({i.state.value for i in self._cluster.instances})) or "there are none"
         return _refusal(503, f"No service instances available. ({why})")
@@ -393,6 +406,7 @@ class LocalHttpProxy:
             for instance in self._cluster.instances
             if instance.state == ServiceState.running
             and instance.network_node is not None
+            and _is_ready(instance.network_node.network)
             and instance not in tried
         ]
         if not running:
@@ -417,8 +431,12 @@ class LocalHttpProxy:
 async def _reach(instance: HttpProxyService) -> None:
     try:
         await instance.reach()
-    except UpstreamError as error:
+    except (UpstreamError, NetworkStateError) as error:
         logger.debug("%r cannot be reached yet: %s", instance, error)
+
+
+def _is_ready(network: Network) -> bool:
+    return bool(network.state.current_state_value == NetworkState.ready.value)
 
 
 def _refusal(status: int, reason: str) -> web.Response:

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from golem_nb.contrib.service.http_proxy import HttpProxyService, LocalHttpProxy
-from golem_nb.services import ServiceState
+from golem_nb.services import Service, ServiceState
 from tests.programs import needed
 
 from .conftest import WebService, start, until
@@ -501,6 +501,35 @@ async def test_nobody_can_be_reached_without_a_network(golem: Golem, client: aio
     for port in (-1, 65536, "80", None):
         with pytest.raises(ValueError, match="port must be an int from 0"):
             LocalHttpProxy(cluster, port)  # type: ignore[arg-type]
+
+
+@pytest.mark.contract("X01")
+async def test_a_network_that_is_removed_under_the_proxy(
+    web: Web, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client.get(f"{web.base}/name") as response:
+        assert response.status == 200
+    assert web.cluster.network is not None
+    await web.cluster.network.remove()
+    for send in (client.get, client.post):
+        async with send(f"{web.base}/name") as response:
+            assert response.status == 503
+            assert await response.text() == (
+                "No service instances available. (network 192.168.0.0 is removed)"
+            )
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.contract("X01")
+async def test_only_services_for_http_have_a_proxy(golem: Golem) -> None:
+    class Plain(Service):
+        """Cannot answer requests."""
+
+        get_payload = WebService.get_payload
+
+    cluster = await golem.run_service(Plain, 0)
+    with pytest.raises(TypeError, match="Plain cannot answer HTTP requests: derive it from HttpProxyService"):
+        LocalHttpProxy(cluster, 0)  # type: ignore[type-var]
 
 
 @pytest.mark.contract("X01")
