@@ -168,6 +168,8 @@ class LocalHttpProxy:
     Requests go to the running instances in turn. One that fails is left out for some seconds. A request that
     it may have seen is sent to another one only if it is a GET or a HEAD, and only once.
 
+    Large bodies of many requests at once follow each other, so that each request has its answer.
+
     A client that reads an answer slowly, or pauses, hinders nobody: what comes meanwhile waits in a temporary
     file, since the daemon cannot wait with one connection without all others. An answer of which 1 GiB waits
     ends there, with a warning.
@@ -368,7 +370,6 @@ class LocalHttpProxy:
                 # it was removed at this very moment, and is that of the others, too
                 return self._nobody()
             except UpstreamError as error:
-                logger.warning("%r: %s", instance, error)
                 self._leave_out(instance, error)
                 tried.append(instance)
                 refusal = _refusal(error.status, f"Error retrieving the remote response. {error.reason}")
@@ -393,11 +394,18 @@ class LocalHttpProxy:
     def _leave_out(self, instance: HttpProxyService, error: UpstreamError) -> None:
         """Take an instance out of the turn for some time, and those that have probably been lost with it."""
         now = asyncio.get_running_loop().time()
+        # all requests that are under way may fail now, which is told once
+        logger.log(
+            logging.DEBUG if self._is_out(instance, now) else logging.WARNING, "%r: %s", instance, error
+        )
         self._failed[instance.id] = now
         if error.lost:
             for other in self._cluster.instances:
                 if other.provider_id == instance.provider_id:
                     self._failed[other.id] = now
+
+    def _is_out(self, instance: HttpProxyService, now: float) -> bool:
+        return now - self._failed.get(instance.id, -PENALTY) < PENALTY
 
     def _choose(self, tried: list[HttpProxyService]) -> tuple[HttpProxyService | None, bool]:
         """Return the instance whose turn it is, and whether there are others."""
@@ -413,7 +421,7 @@ class LocalHttpProxy:
             return None, False
         now = asyncio.get_running_loop().time()
         # all have failed, or are new: better one of them than none
-        good = [i for i in running if now - self._failed.get(i.id, -PENALTY) >= PENALTY] or running
+        good = [i for i in running if not self._is_out(i, now)] or running
         good = [i for i in good if i.is_reachable or not self._reach(i)] or good
         self._turn += 1
         return good[self._turn % len(good)], len(running) > 1

@@ -145,6 +145,7 @@ class Tunnel:
         async with self._sending:
             for piece in chunks(data, MESSAGE):
                 await self._gate.ready()
+                await self._gate.enter(len(piece))
                 try:
                     await self._socket.send_bytes(bytes(piece))
                 except (aiohttp.ClientError, ConnectionError) as error:
@@ -218,6 +219,7 @@ class Tunnel:
             except TimeoutError:
                 pass
         self._ended = True
+        self._gate.leave()
         self._pump_task.cancel()
         await asyncio.gather(self._pump_task, return_exceptions=True)
         self._drop_spool()

@@ -178,6 +178,21 @@ async def test_bodies_in_both_directions(
 
 
 @pytest.mark.contract("X01", "X02")
+async def test_large_requests_at_once_follow_each_other(
+    web: Web, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Together they would keep the daemon from opening connections."""
+
+    async def up() -> None:
+        data = random.randbytes(60_000)
+        async with client.post(f"{web.base}/up", data=data) as response:
+            assert await response.text() == digest(data)
+
+    await asyncio.gather(*(up() for _ in range(100)))
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.contract("X01", "X02")
 @pytest.mark.timeout(600)
 async def test_large_bodies_are_held_nowhere(
     web: Web, client: aiohttp.ClientSession, network: LocalNetwork
@@ -254,6 +269,19 @@ async def test_an_instance_leaves_the_turn_when_it_has_failed(
         text = await response.text()
     (failed,) = (address for address in web.addresses if address in text)
     assert {await name() for _ in range(10)} == web.addresses - {failed}
+
+
+@pytest.mark.contract("X01")
+async def test_that_an_instance_leaves_the_turn_is_told_once(
+    single: Web, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> int:
+        async with client.post(f"{single.base}/hang-up") as response:
+            return response.status
+
+    assert await asyncio.gather(*(fail() for _ in range(10))) == [502] * 10
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage().count("without an answer") for record in told] == [1]
 
 
 @pytest.mark.contract("S16", "N03", "X01")
