@@ -75,12 +75,15 @@ class TaskTable:
         job, provider, agreement, activity = work.codes
         if row is None:
             row = self._rows[task_id] = self.table.new_row()
-            self.job.values[row] = job
             self.task.values[row] = number
             self.first.values[row] = time
             self.tries.values[row] = 0
             self.spent.values[row] = 0.0
-            self._open.setdefault(job, set()).add(row)
+        else:
+            # what has failed may be tried again by another job, and the end of the first one come after that
+            self._open.get(self.job.values[row], set()).discard(row)
+        self.job.values[row] = job
+        self._open.setdefault(job, set()).add(row)
         self.state.values[row] = RUNNING
         self.tries.values[row] += 1
         self.provider.values[row] = provider

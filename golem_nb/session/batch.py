@@ -85,6 +85,7 @@ class Batch(Handle[Item, list[Any]]):
         self._failures: deque[ErrorFact] = deque(maxlen=20)
         self._failed_on: Counter[str] = Counter()
         self._job: Job | None = None
+        self._lanes: Lanes | None = None
         self._frame: tuple[int, Any] | None = None
         self._told_of_cuts = False
 
@@ -118,7 +119,7 @@ class Batch(Handle[Item, list[Any]]):
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        counts = self._counts
+        running, counts = len(self._at_work), self._counts
         over = counts["done"] + counts["failed"]
         left = None
         if over and not self.ended:
@@ -127,8 +128,9 @@ class Batch(Handle[Item, list[Any]]):
             total=len(self._items),
             done=counts["done"],
             failed=counts["failed"],
-            running=counts["running"],
-            waiting=counts["waiting"],
+            running=running,
+            # a result that comes at this moment is counted neither here nor there
+            waiting=max(counts["waiting"] + counts["running"] - running, 0),
             seconds=self._seconds,
             left=left,
         )
@@ -151,7 +153,10 @@ class Batch(Handle[Item, list[Any]]):
     def facts(self) -> JobFacts:
         """Return where it stands, for its panel."""
         return attrs.evolve(
-            self._job_facts(self._retries, list(self._failures)), failed_tries=dict(self._failed_on)
+            self._job_facts(self._retries, list(self._failures)),
+            at_work={item.task.id: f"item {item.index}" for item in self._at_work},
+            # they are no events of their own
+            failed_tries=dict(self._failed_on),
         )
 
     def _panel(self) -> Panel:
@@ -181,11 +186,17 @@ class Batch(Handle[Item, list[Any]]):
         if not again:
             raise SessionError(f"All items of {self._name} are done")
         for item in again:
+            self._retries += item.state == "failed"
             item.turn("waiting")
             item.error, item.blamed = None, 0
             item.tried_on.clear()
         self._begin_again()
         return self
+
+    @property
+    def _at_work(self) -> list[Item]:
+        lanes = self._lanes  # the engine's thread may take it away
+        return [] if lanes is None else lanes.at_work
 
     # -- in the engine's thread ---------------------------------------------------------------------------
 
@@ -203,7 +214,8 @@ class Batch(Handle[Item, list[Any]]):
         self.engine_jobs.append(job.id)
         self._job = job
         number = min(self._max_workers, len(items))
-        engine.start_job(job, Lanes(job, self._what, queue, settling, number, self._timeout).run)
+        self._lanes = Lanes(job, self._what, queue, settling, number, self._timeout)
+        engine.start_job(job, self._lanes.run)
         self._begin_work()
         self.notes.clear()
         error = await job.over
@@ -242,7 +254,7 @@ class Batch(Handle[Item, list[Any]]):
             self._job.stop(reason)
 
     def _settle(self, error: BaseException | None) -> None:
-        self._job = None
+        self._job = self._lanes = None
         for item in self._items:
             if item.state in ("waiting", "running"):
                 item.turn("cancelled")

@@ -44,7 +44,8 @@ class Progress:
     total
         Number of items; None where it is not known.
     done, failed, running, waiting
-        How many of them are in that state.
+        How many of them are in that state. Of what a provider was given in one script, only the item that it
+        is at is running; the others are waiting.
     seconds
         Since the job was begun, until its end.
     left

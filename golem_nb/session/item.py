@@ -94,7 +94,8 @@ class Item:
     counts
         How many items of the batch are in which state; kept by its items.
     state
-        ``"waiting"``, ``"running"``, ``"done"``, ``"failed"`` (given up), or ``"cancelled"``.
+        ``"waiting"``, ``"running"`` (a provider has it, which may have others to compute first), ``"done"``,
+        ``"failed"`` (given up), or ``"cancelled"``.
     tries
         Every try, the last one last.
     value

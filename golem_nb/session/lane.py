@@ -71,8 +71,14 @@ class Lane:
         self._lanes = lanes
         self._pace = Pace(work.most, tempo)
         self._claims = True
+        self._shipment: _Shipment | None = None
         #: Whether an item was begun.
         self.begun = False
+
+    @property
+    def at_work(self) -> Item | None:
+        """What is being computed at this moment: the items of a script are computed one after the other."""
+        return None if self._shipment is None else self._shipment.current
 
     def arrive(self) -> None:
         """Give up the claim: the lane takes items from now on, or will never do so. May be called again."""
@@ -95,7 +101,7 @@ class Lane:
             self.begun = True
             script = context.new_script()
             try:
-                shipment = _Shipment(self, context, script, items)
+                self._shipment = shipment = _Shipment(self, context, script, items)
             except Exception as error:
                 for item in items:
                     self._queue.fail(item, error, context.id)
@@ -184,6 +190,11 @@ class _Shipment:
             context.emit(TaskStarted, task=item.task)
         self._collector = asyncio.create_task(self._collect(), name="results of items")
 
+    @property
+    def current(self) -> Item | None:
+        """The first item that has no outcome yet; None when all have one, or the script has ended."""
+        return next(iter(self._open), None)
+
     async def _collect(self) -> None:
         async for item, outcome in self._parcel.outcomes():
             self._open.remove(item)
@@ -241,7 +252,7 @@ class _Shipment:
         done = len(self._items) - len(self._open)
         if done:
             self._lane.learn(done, time.monotonic() - self._started, self._parcel)
-        rest = self._open
+        rest, self._open = self._open, []
         if error is not None and not isinstance(error, Exception) and rest:
             # computed, and paid for, up to now
             item = rest.pop(0)

@@ -14,6 +14,7 @@ from golem_nb.session.pace import Tempo
 
 if TYPE_CHECKING:
     from golem_nb.engine import Job
+    from golem_nb.session.item import Item
     from golem_nb.session.queue import ItemQueue
     from golem_nb.session.settling import Settling
     from golem_nb.session.work import Work
@@ -59,8 +60,13 @@ class Lanes:
         self._timeout = timeout
         self._barren: list[BaseException] = []
         self._tempo = Tempo()
-        #: Lanes that have an activity, or are about to get one.
-        self._active = 0
+        #: Those that have an activity, or are about to get one.
+        self._active: set[Lane] = set()
+
+    @property
+    def at_work(self) -> list[Item]:
+        """What is being computed at this moment, at most one item a lane."""
+        return [item for lane in list(self._active) if (item := lane.at_work) is not None]
 
     async def run(self) -> None:
         """Work until all items are done or given up.
@@ -104,8 +110,10 @@ class Lanes:
 
     async def _lane(self) -> None:
         while not self._hopeless and await self._queue.claim():
-            lane = Lane(self._job, self._work, self._queue, self._settling, lambda: self._active, self._tempo)
-            self._active += 1
+            lane = Lane(
+                self._job, self._work, self._queue, self._settling, lambda: len(self._active), self._tempo
+            )
+            self._active.add(lane)
             try:
                 held = await self._job.agreements.acquire()
                 await Worker(self._job, held).run(lane.scripts)
@@ -118,7 +126,7 @@ class Lanes:
                     if len(self._barren) >= MAX_BARREN + self._number:
                         raise WorkersFailedError(self._barren) from error
             finally:
-                self._active -= 1
+                self._active.remove(lane)
                 lane.arrive()
             if lane.begun:
                 self._barren.clear()

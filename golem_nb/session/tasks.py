@@ -8,6 +8,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from golem_nb.engine.errors import TasksFailedError
 from golem_nb.executor import Task
 from golem_nb.executor.task import TaskStatus
@@ -116,7 +118,12 @@ class TasksJob(Handle[Task[Any, Any], list[Any]]):
         failures = [
             ErrorFact(f"task {index}", None, str(error)[:2000]) for index, error in self.errors.items()
         ]
-        return self._job_facts(0, failures[-20:])
+        running = {
+            task.id: f"task {index}"
+            for index, task in enumerate(list(self._tasks))
+            if task.status is TaskStatus.RUNNING
+        }
+        return attrs.evolve(self._job_facts(0, failures[-20:]), at_work=running)
 
     def _panel(self) -> Panel:
         return self._core.desk.progress(self)

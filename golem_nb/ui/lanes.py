@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -37,10 +38,12 @@ class Lane:
     provider_id: str
     name: str
     #: ``"negotiating"``, ``"deploying"``, ``"transferring"``, ``"running"``, ``"waiting"``, ``"failed"``,
-    #: ``"ended"`` or ``"paid"``.
+    #: ``"cancelled"``, ``"ended"`` or ``"paid"``.
     state: str = "negotiating"
-    #: In a few words.
+    #: In a few words, beside its tasks.
     doing: str = ""
+    #: Ids of the engine's tasks that were handed to it and are not over, in the order in which they came.
+    tasks: dict[str, None] = attrs.field(factory=dict)
     done: int = 0
     failed: int = 0
     #: What was accepted, by agreement, GLM.
@@ -79,9 +82,16 @@ class Lane:
         if agreement in self.active:
             self.owed[agreement] = self._explained(agreement)
             del self.active[agreement]
-        if self.state not in ("failed", "paid"):
+        if self.state not in ("failed", "cancelled", "paid"):
             self.state, self.doing = "ended", ""
         self._settle()
+
+    def release(self, task: str) -> None:
+        """Note that a task is over, or was given back."""
+        self.tasks.pop(task, None)
+        # a script may have several: the others go on
+        if not self.tasks and self.state in ("running", "transferring"):
+            self.state, self.doing = "waiting", ""
 
     def pay(self, agreement: str, amount: Decimal) -> None:
         """Note that an invoice was accepted."""
@@ -114,8 +124,19 @@ class Lanes:
         return True
 
     def of(self, *jobs: str) -> list[Lane]:
-        """Return the lanes of some jobs, in the order in which the providers came."""
-        return [lane for job in jobs for lane in list(self._jobs.get(job, {}).values())]
+        """Return one lane a provider, over some jobs, in the order in which the providers came.
+
+        Parameters
+        ----------
+        jobs
+            Ids of the engine's jobs, the first one first: what a provider does is told by the last one that
+            has it, what it has done and costs is the sum of all.
+        """
+        found: dict[str, list[Lane]] = {}
+        for job in jobs:
+            for lane in list(self._jobs.get(job, {}).values()):
+                found.setdefault(lane.provider_id, []).append(lane)
+        return [lanes[0] if len(lanes) == 1 else _joined(lanes) for lanes in found.values()]
 
     def _lane(self, event: Any) -> Lane:
         job = event.job.id
@@ -131,6 +152,22 @@ class Lanes:
             if len(lanes) > MOST_LANES:
                 del lanes[next(iter(lanes))]
         return lane
+
+
+def _joined(lanes: Sequence[Lane]) -> Lane:
+    """Return the lane of one provider over several jobs."""
+    joined = attrs.evolve(
+        lanes[-1],
+        done=sum(lane.done for lane in lanes),
+        failed=sum(lane.failed for lane in lanes),
+        # no two jobs have an agreement in common
+        accepted={key: value for lane in lanes for key, value in lane.accepted.copy().items()},
+        active={key: value for lane in lanes for key, value in lane.active.copy().items()},
+        owed={key: value for lane in lanes for key, value in lane.owed.copy().items()},
+    )
+    if joined.state == "paid" and joined.open:
+        joined.state = "ended"
+    return joined
 
 
 def _set(state: str) -> Callable[[Lane, Any], None]:
@@ -182,21 +219,30 @@ def _transferring(lane: Lane, _: events.DownloadStarted) -> None:
 
 
 def _task_started(lane: Lane, event: events.TaskStarted) -> None:
-    lane.state, lane.doing = "running", f"item {clean(event.task_id, 20)}"
+    lane.state, lane.doing = "running", ""
+    lane.tasks[event.task_id] = None
 
 
-def _task_accepted(lane: Lane, _: events.TaskAccepted) -> None:
-    lane.state, lane.doing = "waiting", ""
+def _task_accepted(lane: Lane, event: events.TaskAccepted) -> None:
+    lane.release(event.task_id)
     lane.done += 1
 
 
 def _task_rejected(lane: Lane, event: events.TaskRejected) -> None:
-    lane.state, lane.doing = "waiting", f"rejected: {clean(event.reason or 'no reason given', 120)}"
+    lane.release(event.task_id)
+    lane.doing = f"rejected: {clean(event.reason or 'no reason given', 120)}"
     lane.failed += 1
 
 
+def _task_finished(lane: Lane, event: events.TaskFinished) -> None:
+    lane.release(event.task_id)
+
+
 def _worker_finished(lane: Lane, event: events.WorkerFinished) -> None:
-    if event.exception is not None:
+    if isinstance(event.exception, asyncio.CancelledError):
+        # its job was over before it was: nothing has gone wrong with it
+        lane.state, lane.doing = "cancelled", ""
+    elif event.exception is not None:
         lane.state, lane.doing = "failed", clean(event.exception, 200)
         lane.failed += 1
     elif lane.state != "failed":
@@ -232,6 +278,7 @@ _HANDLERS: dict[type[events.Event], Callable[[Lane, Any], None]] = {
     events.TaskStarted: _task_started,
     events.TaskAccepted: _task_accepted,
     events.TaskRejected: _task_rejected,
+    events.TaskFinished: _task_finished,
     events.WorkerFinished: _worker_finished,
     events.AgreementTerminated: _terminated,
     events.DebitNoteAccepted: _note_accepted,

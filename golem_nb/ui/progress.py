@@ -93,7 +93,7 @@ class BatchProgress(Panel):
                 lane.provider_id: {
                     "name": lane.name,
                     "state": lane.state,
-                    "doing": lane.doing,
+                    "doing": self._doing(lane),
                     "done": lane.done,
                     "failed": self._failed(lane),
                     "cost": float(lane.cost),
@@ -115,9 +115,15 @@ class BatchProgress(Panel):
         """Return one line."""
         return job_text(self._facts)
 
+    def _doing(self, lane: Lane) -> str:
+        at_work = self._facts.at_work
+        return ", ".join(
+            [*(at_work[task] for task in list(lane.tasks) if task in at_work), *filter(None, [lane.doing])]
+        )
+
     def _failed(self, lane: Lane) -> int:
-        # tries of the session's batches are no events of their own
-        return lane.failed + self._facts.failed_tries.get(lane.provider_id, 0)
+        tries = self._facts.failed_tries
+        return lane.failed if tries is None else tries.get(lane.provider_id, 0)
 
     def _shown(self) -> list[Lane]:
         lanes = self._lanes.of(*self._facts.engine_jobs)

@@ -41,10 +41,11 @@ class Series:
 
     def __init__(self) -> None:
         self.accepted = 0
-        self.rejected = 0
-        self.failed = 0
         self._offers: set[str] = set()
-        self._open: dict[int, tuple[str, bool]] = {}
+        #: By the id of the task: the job that has it, and whether it is being computed.
+        self._open: dict[str, tuple[str, bool]] = {}
+        self._rejected: set[str] = set()
+        self._failed: set[str] = set()
         self._due: dict[str, dict[str, Decimal]] = {}
         self._cost: dict[str, Decimal] = {}
         self._names: dict[str, str] = {}
@@ -101,35 +102,39 @@ class Series:
             "waiting": len(states) - running,
             "running": running,
             "accepted": self.accepted,
-            "rejected": self.rejected,
-            "failed": self.failed,
+            "rejected": len(self._rejected),
+            "failed": len(self._failed),
         }
 
     def _proposal(self, event: events.ProposalReceived) -> None:
         self._offers.add(offer_key(event.proposal))
 
     def _task_started(self, event: events.TaskStarted) -> None:
-        self._open[id(event.task)] = event.job.id, True
+        task = event.task_id
+        self._open[task] = event.job.id, True
+        # tried again, maybe by another job
+        self._rejected.discard(task)
+        self._failed.discard(task)
 
     def _task_accepted(self, event: events.TaskAccepted) -> None:
-        self._open.pop(id(event.task), None)
+        self._open.pop(event.task_id, None)
         self.accepted += 1
 
     def _task_rejected(self, event: events.TaskRejected) -> None:
-        self._open.pop(id(event.task), None)
-        self.rejected += 1
+        self._open.pop(event.task_id, None)
+        self._rejected.add(event.task_id)
 
     def _task_finished(self, event: events.TaskFinished) -> None:
         # accepted and rejected ones are out already: this one was given back
-        if id(event.task) in self._open:
-            self._open[id(event.task)] = event.job.id, False
+        if event.task_id in self._open:
+            self._open[event.task_id] = event.job.id, False
 
     def _job_finished(self, event: events.JobFinished) -> None:
         # what is still waiting then was tried in vain
         lost = [task for task, (job, _) in self._open.items() if job == event.job.id]
         for task in lost:
             del self._open[task]
-        self.failed += len(lost)
+        self._failed.update(lost)
 
     def _note(self, event: events.DebitNoteAccepted) -> None:
         self._document(event, event.debit_note.activity_id, event.amount)

@@ -112,11 +112,14 @@ class JobFacts:
     total: int | None
     done: int
     failed: int = 0
+    #: How many are being computed at this moment.
     running: int = 0
+    #: How those are called, such as ``"item 3"``, by the ids of their tasks in the engine.
+    at_work: Mapping[str, str] = attrs.field(factory=dict)
     #: How often an item had to be tried again.
     retries: int = 0
-    #: How often a try has failed on a provider, by its node id.
-    failed_tries: Mapping[str, int] = attrs.field(factory=dict)
+    #: How often a try has failed on a provider, by its node id; None where each has an event that tells.
+    failed_tries: Mapping[str, int] | None = None
     cost: Decimal = ZERO
     #: What it will have cost at the end, at the present pace; None while that cannot be said.
     projected: Decimal | None = None

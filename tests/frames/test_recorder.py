@@ -134,6 +134,28 @@ def test_tasks_without_a_result_have_failed_when_their_job_is_over(
     assert set(recorder.tasks()["state"]) == {"failed"}
 
 
+def test_a_task_that_another_job_tries_again_is_the_other_jobs(
+    recorder: Recorder, world: World, at: Clock
+) -> None:
+    first, second = world.job("a"), world.job("b")
+    agreement, other = world.agreement(1), world.agreement(2)
+    activity, another = world.activity(agreement), world.activity(other)
+    good, bad = world.task(), world.task()
+    for task in (good, bad):
+        recorder.take(ev.TaskStarted(first, agreement, activity, task))
+        recorder.take(ev.TaskFinished(first, agreement, activity, task))
+    recorder.take(ev.TaskStarted(second, other, another, good))
+    # the first job still had agreements to end
+    recorder.take(ev.JobFinished(first))
+    assert list(recorder.tasks()["state"]) == ["running", "failed"]
+    recorder.take(ev.TaskAccepted(second, other, another, good))
+    recorder.take(ev.TaskStarted(second, other, another, bad))
+    recorder.take(ev.TaskFinished(second, other, another, bad))
+    recorder.take(ev.JobFinished(second))
+    assert list(recorder.tasks()["state"]) == ["accepted", "failed"]
+    assert len(recorder.tasks("b")) == 2
+
+
 def test_tasks_share_the_cost_of_their_agreement_by_time(recorder: Recorder, world: World, at: Clock) -> None:
     job, agreement = world.job(), world.agreement()
     activity = world.activity(agreement)

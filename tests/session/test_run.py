@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 
 from golem_nb import Session
@@ -125,6 +126,44 @@ def test_what_has_failed_can_be_tried_again(session: Session, alpine: Any, tmp_p
         job.retry_failed()
 
 
+def test_the_panel_of_a_job_that_is_tried_again_adds_up(session: Session, alpine: Any) -> None:
+    counted = session._core.desk._series.tasks
+    job = session.run("sleep 0.05; test $(({} % 7)) != 3", range(30), payload=alpine, max_workers=3)
+    panel: Any = job._panel()
+    seen: list[str] = []
+    for again in (False, True):
+        if again:
+            job.retry_failed()
+        while not job.wait(0.02):
+            assert job.progress.running <= 3
+            assert sum(attrs.astuple(job.progress)[1:5]) <= 30
+            for lane in panel.describe()["lanes"].values():
+                if lane["state"] == "running" and lane["doing"]:
+                    seen += lane["doing"].split(", ")
+        state = panel.describe()
+        assert (state["done"], state["failed"]) == (26, 4)
+        assert sum(lane["done"] for lane in state["lanes"].values()) == 26
+        assert sum(lane["failed"] for lane in state["lanes"].values()) == state["retries"] + 4
+    assert seen
+    assert set(seen) <= {f"item {index}" for index in range(30)}
+    deadline = time.monotonic() + 60
+    while not panel.over and time.monotonic() < deadline:
+        time.sleep(0.1)
+        panel.flush()
+    costs = session.costs
+    costs = costs[costs["job"].isin(job.engine_jobs)].groupby("provider_id", observed=True)["accepted"].sum()
+    lanes = panel.describe()["lanes"]
+    assert {key: lane["cost"] for key, lane in lanes.items()} == pytest.approx(costs.to_dict())
+    for lane in lanes.values():
+        assert panel.face_html().count(f">{lane['name']}<") == 1
+    # the dashboard counts an item once, too
+    tasks = session._core.desk._series.tasks
+    assert {state: tasks[state] - counted[state] for state in ("accepted", "failed")} == {
+        "accepted": 26,
+        "failed": 4,
+    }
+
+
 def test_a_missing_result_file_is_the_failure_of_its_item(
     session: Session, alpine: Any, tmp_path: Path
 ) -> None:
@@ -159,6 +198,10 @@ def test_cancelling_keeps_what_is_finished(session: Session, alpine: Any) -> Non
         job.result(10)
     assert job.state == "cancelled"
     assert [item.state for item in job.items] == ["done", "done", "cancelled", "cancelled"]
+    panel: Any = job._panel()
+    lanes = panel.describe()["lanes"].values()
+    assert {lane["state"] for lane in lanes} == {"cancelled"}
+    assert [lane["failed"] for lane in lanes] == [0] * len(lanes)
     job.cancel()
     job.retry_failed()
     assert not job.wait(0.2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from decimal import Decimal
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from golem_nb.script.command import Deploy
 from golem_nb.ui.instances import Instances
 from golem_nb.ui.lanes import MOST_LANES, Lanes
 from golem_nb.ui.series import MOST_SAMPLES, Series
-from tests.browser.rush import Rush
+from tests.browser.rush import Rush, provider
 
 
 @pytest.fixture
@@ -87,6 +88,66 @@ def test_a_lane_with_two_agreements_is_paid_when_both_are(rush: Rush) -> None:
     assert lane.state == "paid"
 
 
+def test_one_lane_a_provider_over_all_jobs(rush: Rush) -> None:
+    lanes = Lanes()
+    sun, moon = rush.agreements
+    again = provider(1, "sun")
+    again.id = "agreement-again"
+    other: Any = SimpleNamespace(id="2")
+    task: Any = SimpleNamespace(id="7", data=None)
+    for agreement, activity in zip((sun, moon), rush.activities, strict=True):
+        lanes.take(ev.ActivityCreated(rush.job, agreement, activity))
+        lanes.take(ev.TaskAccepted(rush.job, agreement, activity, task))
+        lanes.take(ev.AgreementTerminated(rush.job, agreement, {}))
+    lanes.take(invoice(rush, 1, "0.2"))
+    lanes.take(ev.ActivityCreated(other, again, rush.activities[0]))
+    lanes.take(ev.TaskStarted(other, again, rush.activities[0], task))
+    assert [(lane.name, lane.state, lane.done) for lane in lanes.of("1", "2")] == [
+        ("sun", "running", 1),
+        ("<b>moon</b>", "paid", 1),
+    ]
+    lanes.take(ev.TaskAccepted(other, again, rush.activities[0], task))
+    lanes.take(ev.AgreementTerminated(other, again, {}))
+    lanes.take(ev.InvoiceAccepted(other, again, SimpleNamespace(amount=Decimal("0.3"))))
+    lane = lanes.of("1", "2")[0]
+    # the first one's invoice is still to come
+    assert (lane.state, lane.open, lane.done) == ("ended", True, 2)
+    lanes.take(invoice(rush, 0, "0.1"))
+    lane = lanes.of("1", "2")[0]
+    assert (lane.state, lane.open, lane.cost) == ("paid", False, Decimal("0.4"))
+    # what is told of one job stays so
+    assert [lane.cost for lane in lanes.of("1")] == [Decimal("0.1"), Decimal("0.2")]
+
+
+def test_a_lane_runs_until_the_last_task_of_its_script_is_over(rush: Rush) -> None:
+    lanes = Lanes()
+    where = rush.job, rush.agreements[0], rush.activities[0]
+    first, second, third = (SimpleNamespace(id=str(number), data=None) for number in range(3))
+    for task in (first, second, third):
+        lanes.take(ev.TaskStarted(*where, task))
+    (lane,) = lanes.of("1")
+    lanes.take(ev.TaskAccepted(*where, first))
+    lanes.take(ev.TaskFinished(*where, first))
+    assert (lane.state, list(lane.tasks), lane.done) == ("running", ["1", "2"], 1)
+    lanes.take(ev.TaskRejected(*where, second, "wrong"))
+    assert (lane.state, lane.doing, lane.failed) == ("running", "rejected: wrong", 1)
+    lanes.take(ev.TaskFinished(*where, third))
+    assert (lane.state, list(lane.tasks), lane.done) == ("waiting", [], 1)
+
+
+def test_a_lane_whose_job_is_cancelled_has_not_failed(rush: Rush) -> None:
+    lanes = Lanes()
+    where = rush.job, rush.agreements[0], rush.activities[0]
+    lanes.take(ev.ActivityCreated(*where))
+    error = asyncio.CancelledError()
+    lanes.take(ev.WorkerFinished(*where, exc_info=(type(error), error, None)))
+    (lane,) = lanes.of("1")
+    assert (lane.state, lane.doing, lane.failed) == ("cancelled", "", 0)
+    lanes.take(ev.AgreementTerminated(rush.job, rush.agreements[0], {}))
+    lanes.take(invoice(rush, 0, "0.1"))
+    assert (lane.state, lane.open) == ("cancelled", False)
+
+
 def test_what_a_provider_says_is_cleaned(rush: Rush) -> None:
     lanes = Lanes()
     lanes.take(ev.AgreementCreated(rush.job, rush.agreements[1]))
@@ -157,6 +218,22 @@ def test_tasks_that_nobody_could_do_have_failed_when_their_job_is_over(rush: Rus
     assert series.tasks["waiting"] == 1
     series.take(ev.JobFinished(rush.job))
     assert series.tasks == {"waiting": 0, "running": 0, "accepted": 0, "rejected": 0, "failed": 1}
+
+
+def test_tasks_that_are_tried_again_by_another_job_count_once(rush: Rush) -> None:
+    series = Series()
+    where = rush.agreements[0], rush.activities[0]
+    again: Any = SimpleNamespace(id="2")
+    good, bad, wrong = (SimpleNamespace(id=str(number), data=None) for number in range(3))
+    for job in (rush.job, again):
+        for task in (good, bad, wrong):
+            series.take(ev.TaskStarted(job, *where, task))
+        assert series.tasks["running"] == sum(series.tasks.values()) == 3
+        series.take(ev.TaskRejected(job, *where, wrong, "wrong"))
+        if job is again:
+            series.take(ev.TaskAccepted(job, *where, good))
+        series.take(ev.JobFinished(job))
+    assert series.tasks == {"waiting": 0, "running": 0, "accepted": 1, "rejected": 1, "failed": 1}
 
 
 def test_series_are_thinned_but_keep_their_ends(rush: Rush) -> None:
