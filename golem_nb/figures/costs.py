@@ -13,7 +13,14 @@ from golem_nb.figures.style import PALETTE, escaped, finish, texts
 from golem_nb.figures.times import Floats, led_in, milliseconds, numbers, thinned
 from golem_nb.log import pluralize
 
-__all__ = ["cost_by_provider", "cost_by_session", "cost_over_time", "costs_part", "running_costs"]
+__all__ = [
+    "cost_by_provider",
+    "cost_by_session",
+    "cost_over_time",
+    "costs_go_on",
+    "costs_part",
+    "running_costs",
+]
 
 #: Providers that get a colour of their own; the others are shown together.
 MOST_PROVIDERS = 7
@@ -25,7 +32,9 @@ _POINTS = 200
 _AHEAD = 0.25
 
 
-def cost_over_time(costs: pd.DataFrame, budget: float | None = None, *, dark: bool = False) -> go.Figure:
+def cost_over_time(
+    costs: pd.DataFrame, budget: float | None = None, *, going_on: bool = True, dark: bool = False
+) -> go.Figure:
     """Return what was spent, over time and by provider, with the budget and a projection.
 
     Parameters
@@ -35,10 +44,26 @@ def cost_over_time(costs: pd.DataFrame, budget: float | None = None, *, dark: bo
         makes of events.
     budget
         Drawn as a line.
+    going_on
+        Whether something still runs, and so costs: only then there is a projection.
     dark
         For a dark page.
     """
-    return alone(costs_part(costs, budget), dark=dark)
+    return alone(costs_part(costs, budget, going_on=going_on), dark=dark)
+
+
+def costs_go_on(events: pd.DataFrame) -> bool:
+    """Return whether an agreement has not ended, from the events of a session.
+
+    Parameters
+    ----------
+    events
+        As `golem_nb.frames.Recorder.events` gives them.
+    """
+    # one that was taken up from another session is confirmed there
+    begun = events["event"].isin(("AgreementConfirmed", "WorkerStarted"))
+    ended = events["event"] == "AgreementTerminated"
+    return bool(set(events.loc[begun, "agreement"]) - set(events.loc[ended, "agreement"]))
 
 
 def running_costs(events: pd.DataFrame) -> pd.DataFrame:
@@ -144,7 +169,7 @@ def cost_by_session(sessions: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     return finish(figure, dark=dark, height=360)
 
 
-def costs_part(costs: pd.DataFrame, budget: float | None = None) -> Part:
+def costs_part(costs: pd.DataFrame, budget: float | None = None, *, going_on: bool = True) -> Part:
     """Return the cost over time as a part."""
     time, cost = milliseconds(costs["time"]), numbers(costs["cost"])
     codes, names = pd.factorize(costs["provider"])
@@ -166,16 +191,17 @@ def costs_part(costs: pd.DataFrame, budget: float | None = None) -> Part:
         traces.append(_area(escaped(names[code], 20), shown, spread, PALETTE[rank]))
     if len(order) > MOST_PROVIDERS:
         traces.append(_area(pluralize(len(order) - MOST_PROVIDERS, "other"), shown, others, PALETTE[-1]))
-    if len(grid) > 1:
-        end = grid[-1] + (grid[-1] - grid[0]) * _AHEAD
-        # the pace of the later half: deploying costs nothing, and would pull the line down
-        half = int(np.searchsorted(grid, (grid[0] + grid[-1]) / 2))
-        half = min(half, len(grid) - 2)
-        pace = (total[-1] - total[half]) / (grid[-1] - grid[half])
-        ahead = total[-1] + pace * (end - grid[-1])
-        traces.append(_line("projection", np.array([grid[-1], end]), np.array([total[-1], ahead]), "dot"))
+    if len(grid):
+        end, most = grid[-1], total[-1]
+        if going_on and len(grid) > 1:
+            end += (grid[-1] - grid[0]) * _AHEAD
+            # the pace of the later half: deploying costs nothing, and would pull the line down
+            half = int(np.searchsorted(grid, (grid[0] + grid[-1]) / 2))
+            half = min(half, len(grid) - 2)
+            most += (total[-1] - total[half]) / (grid[-1] - grid[half]) * (end - grid[-1])
+            traces.append(_line("projection", np.array([grid[-1], end]), np.array([total[-1], most]), "dot"))
         # far below the budget its line would press everything else to the ground
-        if budget is not None and max(total[-1], ahead) > budget / 4:
+        if budget is not None and most > budget / 4:
             traces.append(
                 _line("budget", np.array([shown[0], end]), np.array([budget, budget]), "dash", PALETTE[4])
             )

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from golem_nb.figures.costs import costs_part, running_costs
+from golem_nb.figures.costs import costs_go_on, costs_part, running_costs
 from golem_nb.figures.offers import offers_part, prices_part
 from golem_nb.figures.part import Part, placed
 from golem_nb.figures.services import services_part
@@ -90,7 +90,7 @@ def dashboard(
     parts = {
         "offers": offers_part(counts),
         "prices": prices_part(offers),
-        "costs": costs_part(running_costs(events), budget),
+        "costs": costs_part(running_costs(events), budget, going_on=costs_go_on(events)),
         "services": services_part(services, now),
         "tasks": tasks_part({str(state): int(number) for state, number in states.items()}),
         "throughput": throughput_part(finished_counts(tasks)),

@@ -225,6 +225,7 @@ class Dashboard(Panel):
 
     def _compute(self) -> dict[str, Part]:
         self._series.sample()
+        facts = self._session.facts()
         time_, offers = self._series.offer_rows
         finished_at, finished = self._series.task_rows
         cost_at, providers, costs = self._series.cost_rows
@@ -239,7 +240,9 @@ class Dashboard(Panel):
             "offers": offers_part(_frame(time=time_, offers=offers)),
             "prices": self._prices,
             "costs": costs_part(
-                _frame(time=cost_at, provider=providers, cost=costs), float(self._facts.budget)
+                _frame(time=cost_at, provider=providers, cost=costs),
+                float(facts.budget),
+                going_on=facts.state != "stopped" and facts.per_hour != 0,
             ),
             "services": services_part(services),
             "tasks": tasks_part(self._series.tasks),

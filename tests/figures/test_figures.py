@@ -194,6 +194,34 @@ def test_the_projection_goes_on_at_the_present_pace() -> None:
     assert "budget" in [trace.name for trace in figures.cost_over_time(costs, 20.0).data]
 
 
+def test_where_nothing_runs_any_more_there_is_no_projection() -> None:
+    recorder, rush = Recorder(), Rush(["sun", "moon"])
+    start = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    for second, event in enumerate((*rush.begin(), *rush.turn(), *rush.turn())):
+        object.__setattr__(event, "timestamp", start + timedelta(seconds=second))
+        recorder.take(event)
+
+    def shown() -> dict[str, Any]:
+        figure = figures.dashboard(
+            events=recorder.events(),
+            offers=recorder.offers(),
+            services=recorder.services(),
+            tasks=recorder.tasks(),
+            budget=0.0005,
+            show=["costs"],
+        )
+        return {trace.name: list(trace.y) for trace in figure.data if trace.visible}
+
+    assert "projection" in shown()
+    for agreement in rush.agreements:
+        recorder.take(ev.AgreementTerminated(rush.job, agreement, {}))
+    last = shown()
+    assert "projection" not in last
+    # what there is of the budget is told all the same
+    assert "budget" in last
+    assert last["sun"][-1] + last["moon"][-1] == pytest.approx(float(recorder.totals().accepted))
+
+
 def test_states_are_told_by_pattern_too(recorder: Recorder) -> None:
     bars = figures.service_states(recorder.services(), datetime.now(UTC)).data
     looks = [(bar.marker.color, bar.marker.pattern.shape) for bar in bars]

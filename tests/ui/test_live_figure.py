@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from types import ModuleType
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_a_dashboard_keeps_its_traces_whatever_happens(stage: ModuleType) -> Non
     assert "5 others" in names
     accepted = next(trace for trace in dashboard.live.data if trace.name == "accepted")
     assert np.asarray(accepted.x).tolist() == [24.0]
+
+
+def test_where_nothing_runs_any_more_the_projection_goes(stage: ModuleType) -> None:
+    dashboard, rush, desk = board(stage)
+    for event in (*rush.begin(), *rush.turn(), *rush.turn()):
+        desk.take(event)
+    dashboard.flush()
+    assert "projection" in [trace.name for trace in dashboard.live.data]
+    stage.session.change(per_hour=Decimal(0))
+    dashboard.flush()
+    assert "projection" not in [trace.name for trace in dashboard.live.data]
+    stage.session.change(per_hour=Decimal(1), state="stopped")
+    assert "projection" not in [trace.name for trace in dashboard.figure.data]
 
 
 def test_only_what_has_changed_is_sent(stage: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
