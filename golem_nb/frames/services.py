@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ServiceTable"]
 
-#: In these states an instance is over.
-OVER: Final = frozenset({"terminated", "unresponsive", "suspended"})
+#: In these states an instance is over; one that is suspended goes on, and costs, until it is resumed.
+OVER: Final = frozenset({"terminated", "unresponsive"})
 
 
 class ServiceTable:

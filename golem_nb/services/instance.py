@@ -183,6 +183,9 @@ class ServiceInstance:
             return False
         service._take(worker)
         self._worker = worker
+        if service.state != ServiceState.pending:
+            # whoever was told of the suspension is told of its end, which is no change of this object
+            worker.emit(ServiceStateChanged, service=service, old=ServiceState.suspended, new=service.state)
         self._alarm = asyncio.get_running_loop().create_future()
         watching = asyncio.create_task(self._watch(held, worker.activity), name=f"watch {service.id}")
         outcome: BaseException | None = None

@@ -454,7 +454,8 @@ class ClusterHandle(Handle[Any, list[Any]]):
             history.since = event.timestamp
             if event.new.value == "starting":
                 history.started = event.timestamp
-            if event.new.value == "running":
+            # one that is resumed was counted when it first ran
+            if event.new.value == "running" and event.old.value != "suspended":
                 self._finished.append(event.service)
         self._core.touched()
         self._changed.give()

@@ -225,6 +225,26 @@ def test_states_of_services_are_intervals(recorder: Recorder, world: World, at: 
     assert frame["message"][3] == "RuntimeError: gone"
 
 
+def test_an_instance_is_suspended_until_it_is_resumed(recorder: Recorder, world: World, at: Clock) -> None:
+    job, agreement = world.job(), world.agreement()
+    activity = world.activity(agreement)
+    first, again = (SimpleNamespace(id="s", exc_info=(None, None, None)) for _ in range(2))
+    running, suspended = ServiceState.running, ServiceState.suspended
+    recorder.take(
+        at(ev.ServiceStateChanged(job, agreement, activity, first, ServiceState.starting, running), 0)
+    )
+    recorder.take(at(ev.ServiceStateChanged(job, agreement, activity, first, running, suspended), 10))
+    frame = recorder.services()
+    assert frame["end"].isna().tolist() == [False, True]
+    assert frame["current"].tolist() == [False, True]
+    recorder.take(at(ev.ServiceStateChanged(job, agreement, activity, again, suspended, running), 30))
+    frame = recorder.services()
+    assert frame["service"].nunique() == 1
+    assert list(frame["state"]) == ["running", "suspended", "running"]
+    assert list(frame["duration"].dt.total_seconds())[:2] == [10, 20]
+    assert frame["current"].tolist() == [False, False, True]
+
+
 amounts = st.decimals(min_value=0, max_value=10**6, places=18)
 
 

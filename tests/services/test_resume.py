@@ -152,6 +152,7 @@ async def test_a_whole_cluster_is_suspended_and_resumed_in_the_same_process(
             for event in again.of("WorkerStarted", "ScriptSent")
             if hasattr(event, "activity")
         } == (activities)
+        assert again.changes() == ["suspended>running"] * 2
         cluster.stop()
         await terminated(cluster)
     assert again.reasons == ["Success", "Success"]

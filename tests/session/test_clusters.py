@@ -155,6 +155,11 @@ def test_an_instance_is_suspended_and_taken_up_again(run: Callable[..., ClusterH
     assert again._activity.id == activity
     cluster.send(again.id, "back")
     assert cluster.receive(again.id, 20) == "said back\n"
+    # one line, of all that the instance has gone through
+    frame = cluster.frame
+    assert set(frame["service"]) == {instance.id}
+    assert frame["state"].tolist() == ["starting", "running", "suspended", "running"]
+    assert frame["end"].isna().tolist() == [False, False, False, True]
 
 
 def test_suspended_instances_are_not_counted(run: Callable[..., ClusterHandle], session: Session) -> None:
