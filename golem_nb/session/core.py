@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import itertools
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -118,8 +119,8 @@ class Core:
         self.handles: dict[str, Handle[Any, Any]] = {}
         #: By the ids of their engine's jobs.
         self.clusters: dict[str, ClusterHandle] = {}
-        #: What is known of providers from all sessions of this user.
-        self.known: dict[str, ProviderRecord] = {}
+        #: What is known of providers from all sessions of this user, this one included.
+        self.known: ChainMap[str, ProviderRecord] = ChainMap()
         self.recorder = Recorder(self.known)
         #: Called, in the engine's thread, with each event and whenever something to be seen has changed.
         self.on_event: Callable[[Event], None] = lambda _: None
@@ -182,7 +183,8 @@ class Core:
             await self._ask_who()
             self.ledger = await asyncio.to_thread(Ledger)
             try:
-                self.known.update(await asyncio.to_thread(self.ledger.providers))
+                # no copy: the ledger goes on counting, and nobody writes to this
+                self.known.maps = [await asyncio.to_thread(self.ledger.providers)]  # type: ignore[arg-type]
                 await forget_gone(self.ledger)
                 await asyncio.to_thread(self.look_for_leftovers)
                 self.book = await asyncio.to_thread(

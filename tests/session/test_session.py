@@ -305,6 +305,21 @@ def test_frames_remember_what_was_done(session: Session, alpine: Any) -> None:
     assert len(session.history().sessions) == 1
 
 
+def test_who_has_worked_for_this_session_was_seen(session: Session, alpine: Any) -> None:
+    job = session.run("echo {}", range(3), payload=alpine)
+    job.result(60)
+    worked = set(session.tasks.loc[session.tasks["job"] == job.id, "provider_id"])
+
+    def seen() -> set[str]:
+        offers = session.offers()
+        return set(offers.loc[offers["seen"], "provider_id"])
+
+    # it has worked when its worker is done, which is after the last result
+    assert soon(lambda: worked <= seen())
+    # what is looked at later knows it too, whoever has made it first
+    assert worked <= set(session._core.known)
+
+
 def test_what_a_stopped_session_remembers(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
     session = Session(budget=1, network=network, name="remembers")
     job = session.run("echo {}", range(3), payload=alpine)
