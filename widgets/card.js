@@ -30,7 +30,7 @@ const PARTS = [
  * @returns {string}
  */
 export function consequences(state) {
-  const things = Object.values(state.running ?? {}).map((thing) => `${thing.kind} ${thing.name}`);
+  const things = Object.values(state.running ?? {}).map((thing) => thing.name);
   const shown = things.slice(0, 8).join(", ") + (things.length > 8 ? ` and ${things.length - 8} more` : "");
   const ends = things.length ? `This ends ${shown}. ` : "Nothing is running. ";
   return `Stop session ${state.name}? ${ends}All agreements are terminated, invoices are paid, the rest of the budget is released.`;

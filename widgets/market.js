@@ -3,7 +3,7 @@
 import { chart } from "./chart.js";
 import { h, keyed, put, write } from "./dom.js";
 import { amount, counted } from "./format.js";
-import { Offers, jobCost, matching, median, sorted } from "./offers.js";
+import { Offers, jobCost, matching, median, quantity, sorted } from "./offers.js";
 import { heedEnd } from "./outputs.js";
 import { button, panel } from "./panel.js";
 
@@ -132,7 +132,7 @@ function render(context) {
       for (const [key, input] of Object.entries(inputs)) {
         if (input instanceof HTMLInputElement && input.type === "checkbox") values[key] = input.checked;
         else if (input instanceof HTMLInputElement && input.type === "number") {
-          values[key] = input.value === "" ? null : Number(input.value);
+          values[key] = quantity(input.value);
         } else values[key] = input.value;
       }
       return values;
@@ -165,7 +165,7 @@ function render(context) {
         min: "0",
         value: String(job[key]),
         oninput: () => {
-          job[key] = Math.max(0, Number(input.value) || 0);
+          job[key] = quantity(input.value) ?? NaN;
           refresh();
         },
       });
@@ -364,7 +364,8 @@ function render(context) {
       const values = read();
       rows = matching(offers, values);
       const costs = rows.map((row) => jobCost(offers, row, job));
-      write(cost, costLine(costs));
+      const sizes = Object.values(job).every(Number.isFinite);
+      write(cost, sizes ? costLine(costs) : "costs what cannot be told: each size has to be a number that is not negative.");
       rows =
         order.column === "job"
           ? sorted(offers, rows, "job", order.direction, (row) => jobCost(offers, row, job))

@@ -74,6 +74,16 @@ export class Offers {
 }
 
 /**
+ * What was typed into a field for a quantity; null for nothing, and for what can be none.
+ * @param {string} text
+ * @returns {number | null}
+ */
+export function quantity(text) {
+  const value = Number(text);
+  return text.trim() !== "" && Number.isFinite(value) && value >= 0 ? value : null;
+}
+
+/**
  * The rows that meet the filters.
  * @param {Offers} offers
  * @param {Filters} filters

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Offers, histogram, jobCost, matching, median, sorted, ticks } from "./offers.js";
+import { Offers, histogram, jobCost, matching, median, quantity, sorted, ticks } from "./offers.js";
 
 const COLUMNS = ["price_full_hour", "price_hour", "price_cpu_hour", "price_start", "threads", "memory", "storage", "seen"];
 
@@ -37,6 +37,11 @@ test("every filter leaves out what does not meet it", () => {
   assert.deepEqual(matching(offers, { seen: true }), [0]);
   assert.deepEqual(matching(offers, { cheapest: 2 }), [1, 0]);
   assert.deepEqual(matching(offers, { subnet: "other" }), []);
+});
+
+test("a field holds a quantity, or none", () => {
+  assert.deepEqual(["", " ", "-1", "-0.5", "x", "1e999"].map(quantity), Array(6).fill(null));
+  assert.deepEqual(["0", "2", "0.5"].map(quantity), [0, 2, 0.5]);
 });
 
 test("sorting keeps equals in order and puts what has no value last", () => {

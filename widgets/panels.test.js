@@ -29,8 +29,8 @@ test("time goes on between two states, and stops at the end", () => {
 });
 
 test("stopping names what it ends", () => {
-  const running = { a: { kind: "job", name: "job-1" }, b: { kind: "cluster", name: "cluster-2" } };
-  assert.match(consequences({ name: "default", running }), /This ends job job-1, cluster cluster-2\./);
+  const running = { a: { kind: "job", name: "job 1" }, b: { kind: "cluster", name: "cluster 2" } };
+  assert.match(consequences({ name: "default", running }), /This ends job 1, cluster 2\./);
   assert.match(consequences({ name: "default", running: {} }), /Nothing is running\./);
   assert.equal(short("0x1234567890abcdef1234567890abcdef12345678"), "0x12345678…345678");
 });

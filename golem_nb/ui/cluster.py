@@ -21,8 +21,6 @@ MOST_ROWS = 200
 #: What is shown of an instance's output.
 OUTPUT = 3000
 
-OVER = frozenset({"terminated", "unresponsive"})
-
 
 class ClusterControl(Panel):
     """The instances of a cluster, what they cost and say, and buttons for what can be done to them.
@@ -119,8 +117,8 @@ class ClusterControl(Panel):
         return cluster_text(self._facts)
 
     def _shown(self, cluster: ClusterFacts) -> list[InstanceFacts]:
-        living = [instance for instance in cluster.instances if instance.state not in OVER]
-        over = [instance for instance in cluster.instances if instance.state in OVER]
+        living = [instance for instance in cluster.instances if not instance.over]
+        over = [instance for instance in cluster.instances if instance.over]
         room = max(MOST_ROWS - len(living), 0)
         return (living + over[len(over) - min(room, len(over)) :])[:MOST_ROWS]
 
@@ -135,7 +133,7 @@ class ClusterControl(Panel):
             "address": None if instance.address is None else clean(instance.address, 60),
             "started": milliseconds(instance.started),
             "since": milliseconds(instance.since),
-            "hour": None if instance.per_hour is None else float(instance.per_hour),
+            "hour": None if instance.per_hour_now is None else float(instance.per_hour_now),
             "message": None if instance.message is None else clean(instance.message, 200),
             # a page that a provider could choose must not become a link to a script
             "url": instance.url if instance.url and instance.url.startswith("http://") else None,

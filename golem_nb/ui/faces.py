@@ -79,6 +79,7 @@ def session_html(session: SessionFacts, now: datetime | None = None) -> str:
     spent = (
         f"{amount(session.settled + session.accepted)} of {amount(session.budget)} {session.currency} spent"
     )
+    over = session.state in ("stopped", "failed")
     per_hour = "not known" if session.per_hour is None else f"{amount(session.per_hour)} {session.currency}"
     node = box(
         f"Golem session {clean(session.name, 60)} · {session.state}",
@@ -112,7 +113,7 @@ def session_html(session: SessionFacts, now: datetime | None = None) -> str:
         if session.running
         else None,
         *(e("div", "margin-top:6px", "⚠ ", clean(text, 300)) for text in _warnings(session)),
-        _note(f"{_as_of(now)}. session.stop() ends everything and pays."),
+        _note(f"{_as_of(now)}." + ("" if over else " session.stop() ends everything and pays.")),
     )
     return render(node)
 
@@ -294,7 +295,7 @@ def cluster_html(
             item.state,
             clean(item.provider or "–", 60),
             clean(item.address or "–", 60),
-            "–" if item.per_hour is None else amount(item.per_hour),
+            "–" if item.per_hour_now is None else amount(item.per_hour_now),
             clean(item.error or item.message or "", 200),
         )
         for item in cluster.instances[:MOST_ROWS]

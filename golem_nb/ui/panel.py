@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import anywidget
 import traitlets
 
+from golem_nb.exceptions import GolemError
 from golem_nb.log import get_logger
 from golem_nb.ui import commands
 from golem_nb.ui.addressed import Addressed
@@ -401,5 +402,8 @@ class Panel(Addressed, anywidget.AnyWidget):
 
 def _words(error: BaseException) -> str:
     text = clean(error, FAULT_LENGTH)
+    if text and isinstance(error, GolemError):
+        # ours say what is wrong and what to do; of others the class may be what tells most
+        return text
     name = type(error).__name__
     return f"{name}: {text}" if text else name

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import attrs
 
@@ -37,6 +37,9 @@ SessionState = Literal["starting", "ready", "stopping", "stopped", "failed"]
 JobState = Literal["running", "done", "failed", "cancelled"]
 
 ZERO = Decimal(0)
+
+#: In these states an instance is over.
+OVER: Final = frozenset({"terminated", "unresponsive"})
 
 
 @attrs.frozen
@@ -155,7 +158,7 @@ class InstanceFacts:
     since: datetime | None = None
     #: When it was started.
     started: datetime | None = None
-    #: GLM.
+    #: GLM, by its agreement.
     per_hour: Decimal | None = None
     #: The last message that it has sent.
     message: str | None = None
@@ -165,6 +168,16 @@ class InstanceFacts:
     output: str = ""
     #: What has ended it, in words.
     error: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.state in OVER
+
+    @property
+    def per_hour_now(self) -> Decimal | None:
+        """What it costs an hour, GLM; None where it costs nothing any more, or the price is not known."""
+        return None if self.over else self.per_hour
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from golem_nb.ui import assets
 from golem_nb.ui.faces import terminal_html, terminal_text
 from golem_nb.ui.panel import Panel
 from golem_nb.ui.pump import Pump
-from golem_nb.ui.shell import NO_INTERRUPT, InstanceShell
+from golem_nb.ui.shell import NO_INTERRUPT, InstanceShell, ShellError
 from golem_nb.ui.text import clean, lines
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ class Terminal(Panel):
 
         Raises
         ------
-        RuntimeError
+        ShellError
             It cannot be, and why.
         """
         if self._shell.mode == "keys":
             self._shell.write(b"\x03")
         elif self._shell.busy:
-            raise RuntimeError(NO_INTERRUPT)
+            raise ShellError(NO_INTERRUPT)
 
     def close(self) -> None:
         """End the shell; what it has written stays."""

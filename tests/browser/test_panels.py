@@ -85,7 +85,7 @@ def test_the_card_stops_the_session_after_it_has_named_what_it_ends(notebook: Op
     expect(card).to_contain_text("2 agreements of session default")
     card.get_by_role("button", name="Stop session").click()
     question = card.get_by_role("alertdialog")
-    expect(question).to_contain_text("This ends job job-3, cluster cluster-1")
+    expect(question).to_contain_text("This ends job-3, cluster-1")
     book.page.keyboard.press("Escape")
     expect(question).to_be_hidden()
     assert book.ask("session.pressed") == "[]"

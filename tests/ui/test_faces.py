@@ -67,6 +67,28 @@ def test_a_snapshot_of_a_cluster_keeps_what_its_instances_have_written(stage: Mo
     assert "Output of the instance on sun-01" in page
 
 
+def test_an_instance_that_is_over_costs_nothing_an_hour(stage: ModuleType) -> None:
+    cluster = stage.cluster.now
+    instances = [
+        attrs.evolve(each, state="terminated", per_hour=Decimal("0.15")) for each in cluster.instances
+    ]
+    stage.cluster.change(instances=instances)
+    panel = stage.desk.cluster(stage.cluster)
+    assert "0.15" not in panel.face_html()
+    assert {row["hour"] for row in panel.describe()["instances"].values()} == {None}
+    stage.cluster.change(instances=[attrs.evolve(instances[0], state="running")])
+    assert {row["hour"] for row in panel.describe()["instances"].values()} == {0.15}
+    assert "0.15" in panel.face_html()
+
+
+def test_the_card_of_a_session_that_is_over_names_no_way_to_end_it(stage: ModuleType) -> None:
+    card = stage.desk.card()
+    assert "session.stop() ends everything and pays" in card.face_html()
+    stage.session.change(state="stopped", running=[])
+    card.describe()
+    assert "session.stop()" not in card.face_html()
+
+
 @pytest.mark.parametrize("amount", ["0", "0.00000001", "123456"])
 def test_odd_budgets(stage: ModuleType, amount: str) -> None:
     session = attrs.evolve(stage.session.now, budget=Decimal(amount))

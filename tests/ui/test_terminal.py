@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from golem_nb.ui.shell import NO_INTERRUPT
+from tests.waiting import soon
 
 
 def test_the_next_keys_are_asked_for_when_the_last_ones_are_with_the_shell(
@@ -21,6 +24,18 @@ def test_the_next_keys_are_asked_for_when_the_last_ones_are_with_the_shell(
         terminal._on_message(terminal, {"kind": "keys", "text": text, "page": "a page"}, [])
     confirmed = ("typed", {"kind": "typed", "page": "a page"})
     assert done == [("keys", b"l"), confirmed, ("keys", b"s -"), confirmed, ("keys", b"l\r"), confirmed]
+
+
+def test_what_cannot_be_interrupted_is_told_in_words(
+    stage: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = stage.terminal()
+    # a shell without a VPN that is busy needs an instance
+    monkeypatch.setattr(terminal, "_shell", SimpleNamespace(mode="lines", busy=True, title="on sun"))
+    terminal.perform("interrupt", {})
+    assert soon(lambda: bool(terminal._faults))
+    (text,) = terminal._faults.values()
+    assert text == f"Interrupt: {NO_INTERRUPT}"
 
 
 @pytest.mark.parametrize("text", [None, 7, ["l"], b"l"])
