@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import math
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -149,8 +150,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminated_in_order():
             return _run(arguments)
     except KeyboardInterrupt:
+        # one more interrupt would be a traceback: the interpreter's end waits for threads, and these may wait
+        # for what only ends when this process has ended
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("golem-nb: interrupted; everything that was started ends with it", file=sys.stderr)
-        return 130
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
     except (GolemError, OSError) as error:
         print(f"golem-nb: {error}", file=sys.stderr)
         return 1

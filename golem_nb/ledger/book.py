@@ -190,27 +190,37 @@ class Book(SessionJournal):
         """
         await asyncio.to_thread(self.close_now, suspended)
 
-    def close_now(self, suspended: Sequence[ServiceSerialization] = ()) -> None:
+    def close_now(self, suspended: Sequence[ServiceSerialization] = (), *, abandoned: bool = False) -> None:
         """Do what `close` does, and wait for it without an event loop.
 
         Parameters
         ----------
         suspended
             Whether what is running was left on purpose.
+        abandoned
+            Whether nobody has waited for invoices: a session that has some to come has not ended properly,
+            and is left to a recovery.
         """
         statements = self._counts()
         for handle in suspended:
             service = "UPDATE service SET handle = ? WHERE id = ?"
             statements.append((service, (json.dumps(handle), handle["id"])))
             statements.append(("UPDATE agreement SET kept = 1 WHERE id = ?", (handle["agreement_id"],)))
-        key = (self.session_id,)
-        statements.append(("UPDATE session SET ended = ? WHERE id = ?", (now(), self.session_id)))
+        key = self.session_id
+        statements.append(
+            (
+                "UPDATE session SET ended = ? WHERE id = ? AND NOT (? AND EXISTS (SELECT 1 FROM agreement "
+                "WHERE session = ? AND settled IS NULL AND id IN (SELECT agreement FROM activity)))",
+                (now(), key, abandoned, key),
+            )
+        )
         # a reservation that may have been made, but whose number never came, has to be looked for later
         statements.append(
             (
-                "DELETE FROM step WHERE session = ? AND "
-                "NOT (action = 'create_allocation' AND coalesce(outcome, '{}') = '{}')",
-                key,
+                "DELETE FROM step WHERE session = "
+                "(SELECT id FROM session WHERE id = ? AND ended IS NOT NULL) "
+                "AND NOT (action = 'create_allocation' AND coalesce(outcome, '{}') = '{}')",
+                (key,),
             )
         )
         self._writer.write(statements, can_wait=True).result()

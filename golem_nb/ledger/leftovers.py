@@ -183,7 +183,12 @@ def left(
                 "SELECT id FROM agreement WHERE session = ? AND confirmed IS NOT NULL AND ended IS NULL",
                 key,
             ),
-            activities=_ids(connection, "SELECT id FROM activity WHERE session = ? AND ended IS NULL", key),
+            activities=_ids(
+                connection,
+                "SELECT id FROM activity WHERE session = ? AND ended IS NULL "
+                "AND agreement NOT IN (SELECT id FROM agreement WHERE ended IS NOT NULL)",
+                key,
+            ),
             unpaid=()
             if ended
             else _ids(

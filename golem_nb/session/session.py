@@ -771,7 +771,7 @@ def _end(sessions: Sequence[Session]) -> None:
     concurrent.futures.wait(ends, AT_EXIT)
     for session in sessions:
         with contextlib.suppress(Exception):
-            session._core.book.close_now()
+            session._core.book.close_now(abandoned=True)
 
 
 atexit.register(lambda: _end(list(_living.values())))

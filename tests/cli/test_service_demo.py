@@ -64,7 +64,7 @@ def test_as_text(golem_nb: Any, machine: Any) -> None:
     assert f"{found['killed']} (killed)" in output
     assert "The bill" in output
     assert "6 of 6 agreements ended, 4 invoices accepted, " in text
-    assert "of 1 GLM in all; the dead send none. The rest is released. " in text
+    assert "of 1 GLM in all; a provider that was killed sends none. The rest is released. " in text
     assert "paid" not in text
 
 

@@ -458,6 +458,14 @@ def test_a_script_that_forgets_to_stop_ends_its_agreements(on_network: LocalNetw
     left = since(on_network.api_config, before, 5)
     assert (left.agreements, left.allocations) == (NOTHING.agreements, NOTHING.allocations)
     assert process.communicate()[1] == ""
+    # nobody has waited for the invoices: the next session knows of them, and pays
+    with Session(budget=1, network=on_network, name="after a script") as session:
+        (line,) = [str(line) for line in session.left]
+        assert "invoices to come or unpaid" in line
+        assert "running" not in line
+        assert "1 session settled" in str(session.recover())
+        assert session.left == []
+    assert since(on_network.api_config, before, 5) == NOTHING
 
 
 THREE = """
