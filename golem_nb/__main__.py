@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import io
 import math
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -139,6 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 on success, 1 on failure, 2 for wrong arguments, 130 when interrupted or
         terminated.
     """
+    from golem_nb.cli.interrupts import leave
     from golem_nb.exceptions import GolemError
 
     _write_what_can_be_written()
@@ -150,13 +150,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminated_in_order():
             return _run(arguments)
     except KeyboardInterrupt:
-        # one more interrupt would be a traceback: the interpreter's end waits for threads, and these may wait
-        # for what only ends when this process has ended
+        # no return: the interpreter's end waits for threads, and these may wait for what only ends when this
+        # process has ended
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("golem-nb: interrupted; everything that was started ends with it", file=sys.stderr)
         sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)
+        leave()
     except (GolemError, OSError) as error:
         print(f"golem-nb: {error}", file=sys.stderr)
         return 1

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from golem_nb import Golem, Task, WorkContext, vm
-from golem_nb.cli import frame
+from golem_nb.cli import frame, interrupts
 from golem_nb.cli.bill import bill, left_behind
 from golem_nb.cli.tally import Tally
 from golem_nb.cli.text import plain, shown
@@ -249,7 +249,7 @@ def main(*, as_json: bool, folder: Path, providers: int) -> int:
     except OSError as error:
         raise ResultsFolderError(folder, error) from error
     with contextlib.suppress(asyncio.CancelledError):
-        summary = asyncio.run(run(as_json=as_json, folder=folder, providers=providers))
+        summary = interrupts.run(run(as_json=as_json, folder=folder, providers=providers))
         complete = summary.tasks_done == summary.tasks and summary.allocation_released
         return (
             0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import platform
 import sys
@@ -17,6 +16,7 @@ import attrs
 from rich.console import Console
 
 from golem_nb import __version__
+from golem_nb.cli import interrupts
 from golem_nb.cli.text import shown
 from golem_nb.engine.allocation import platform_name
 from golem_nb.exceptions import GolemError
@@ -85,7 +85,7 @@ def _sandbox() -> Iterator[Finding]:
     if sys.platform != "linux":
         return
     try:
-        isolated, tap, warnings = asyncio.run(_probe())
+        isolated, tap, warnings = interrupts.run(_probe())
     except GolemError as error:
         yield Finding("wrong", f"local providers cannot run commands: {error}")
         return
@@ -146,7 +146,7 @@ def _daemon() -> Iterator[Finding]:
         )
         return
     try:
-        daemon = asyncio.run(describe_daemon())
+        daemon = interrupts.run(describe_daemon())
     except GolemError as error:
         yield Finding("wrong", str(error))
         return

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from golem_nb.cli import interrupts
 from golem_nb.cli.text import plain, shown
 from golem_nb.config import ApiConfig
 from golem_nb.engine.charges import CPU, DURATION, LinearPrice
@@ -96,7 +97,7 @@ def main(
     *, api_config: ApiConfig, seconds: float, subnet: str | None, runtime: str | None, as_json: bool
 ) -> int:
     """Print the offers; return the exit status."""
-    offers = asyncio.run(scan(api_config, seconds=seconds, subnet=subnet, runtime=runtime))
+    offers = interrupts.run(scan(api_config, seconds=seconds, subnet=subnet, runtime=runtime))
     rows = sorted(map(row, offers), key=lambda r: (Decimal(r["per_hour"] or "Infinity"), str(r["provider"])))
     if as_json:
         print(json.dumps(rows))

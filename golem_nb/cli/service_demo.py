@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from golem_nb import Golem, vm
-from golem_nb.cli import site
+from golem_nb.cli import interrupts, site
 from golem_nb.cli.bill import bill, left_behind
 from golem_nb.cli.tally import Tally
 from golem_nb.cli.text import plain, shown
@@ -479,7 +479,7 @@ def main(*, as_json: bool, providers: int) -> int:
     logger.addHandler(warnings)
     complete = False
     try:
-        complete = asyncio.run(run(as_json=as_json, providers=providers)).complete
+        complete = interrupts.run(run(as_json=as_json, providers=providers)).complete
     finally:
         logger.removeHandler(warnings)
         if warnings.lines and not complete:
