@@ -61,7 +61,12 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 async def retried(
-    call: Callable[[], Awaitable[T]], tries: int = 5, first_pause: float = 0.25, longest_pause: float = 4.0
+    call: Callable[[], Awaitable[T]],
+    tries: int = 5,
+    first_pause: float = 0.25,
+    longest_pause: float = 4.0,
+    *,
+    worth: Callable[[ApiError], bool] = is_intermittent,
 ) -> T:
     """Call until it succeeds or fails for good.
 
@@ -70,18 +75,20 @@ async def retried(
     Parameters
     ----------
     call : callable
-        Makes the request; called again after an intermittent error (connection dropped, no answer in time).
+        Makes the request.
     tries : int
         Calls at most.
     first_pause, longest_pause : float
         Seconds before the second call, which double for each further one, and their limit.
+    worth : callable
+        Whether to call again after an error; by default after an intermittent one.
     """
     pause = first_pause
     for _ in range(tries - 1):
         try:
             return await call()
         except ApiError as error:
-            if not is_intermittent(error):
+            if not worth(error):
                 raise
             logger.debug("%s; trying again in %.2f s", error, pause)
         await asyncio.sleep(pause)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,21 +10,17 @@ from types import TracebackType
 from typing import Any, Final
 
 from golem_nb.config import ApiConfig
-from golem_nb.rest.client import LONG_POLL_MARGIN
+from golem_nb.rest.client import LONG_POLL_MARGIN, retried
 from golem_nb.rest.configuration import Configuration
-from golem_nb.rest.errors import ApiError, RequestTimeoutError, ServerError, is_intermittent
+from golem_nb.rest.errors import RequestTimeoutError, ServerError, is_intermittent
 from golem_nb.rest.fields import money_text, query, segment
 
 __all__ = ["LONG_POLL", "ProviderApi", "now"]
-
-logger = logging.getLogger(__name__)
 
 #: Seconds of a long poll: events end it at once, so that only the idle traffic depends on it.
 LONG_POLL: Final = 60.0
 _SEND_TIMEOUT: Final = 30
 _APPROVE_TIMEOUT: Final = 15
-#: Seconds between the tries to send what money depends on.
-_PAUSES: Final = (0.3, 1.0, 3.0)
 
 
 def now() -> str:
@@ -76,15 +70,12 @@ class ProviderApi:
 
         A debit note or an invoice that is issued twice is sent once, so that nobody sees the first.
         """
-        for pause in _PAUSES:
-            try:
-                return await self._ask("POST", path, what, body)
-            except ApiError as error:
-                if not (is_intermittent(error) or isinstance(error, ServerError)):
-                    raise
-                logger.warning("%s; again in %g s", error, pause)
-            await asyncio.sleep(pause)
-        return await self._ask("POST", path, what, body)
+        return await retried(
+            lambda: self._ask("POST", path, what, body),
+            tries=4,
+            first_pause=0.5,
+            worth=lambda error: is_intermittent(error) or isinstance(error, ServerError),
+        )
 
     # -- market -----------------------------------------------------------------------------------
 
