@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-from aiohttp import StreamReader, web
+from aiohttp import ClientConnectionResetError, StreamReader, web
 from multidict import CIMultiDict
 
 from golem_nb.contrib.service.answer import SWITCHING_PROTOCOLS, MalformedAnswerError
@@ -285,12 +285,13 @@ class Exchange:
     async def _answer(self, upstream: Upstream, head: Head) -> web.StreamResponse:
         headers = CIMultiDict((_text(name), _text(value)) for name, value in response_headers(head.headers))
         reason = _text(head.reason)
-        if head.status == SWITCHING_PROTOCOLS:
-            return await self._websocket(
-                upstream, web.StreamResponse(status=head.status, reason=reason, headers=headers)
-            )
-        data, complete = upstream.at_once()
         response: web.StreamResponse
+        if head.status == SWITCHING_PROTOCOLS:
+            response = web.StreamResponse(status=head.status, reason=reason, headers=headers)
+            with contextlib.suppress(ClientConnectionResetError):
+                await self._websocket(upstream, response)
+            return response
+        data, complete = upstream.at_once()
         if complete and self._request.method != "HEAD":
             # goes to the client in one piece, with its head
             response = web.Response(body=data, status=head.status, reason=reason, headers=headers)
@@ -307,6 +308,9 @@ class Exchange:
             # the client has a part of it already: that it ends early is all that it can be told
             logger.warning("The answer of the %s is incomplete: %s", self._name, error)
             self._hang_up()
+        except ClientConnectionResetError:
+            # it leaves while something is written; at any other time this is cancelled
+            logger.debug("The client has left before the end of the answer of the %s", self._name)
         return response
 
     async def _pass(self, upstream: Upstream, data: bytes, response: web.StreamResponse) -> None:
@@ -345,7 +349,7 @@ class Exchange:
         if transport is not None:
             transport.abort()
 
-    async def _websocket(self, upstream: Upstream, response: web.StreamResponse) -> web.StreamResponse:
+    async def _websocket(self, upstream: Upstream, response: web.StreamResponse) -> None:
         """Pass bytes both ways; what they mean is between client and server."""
         response.headers["Connection"] = "Upgrade"
         response.headers["Upgrade"] = "websocket"
@@ -381,7 +385,6 @@ class Exchange:
             if (transport := self._request.transport) is not None:
                 transport.write(_SERVER_GOING_AWAY)
                 transport.close()
-        return response
 
 
 class _Passage:

@@ -14,12 +14,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import psutil
 import pytest
 
+from golem_nb.contrib.service.exchange import Exchange
 from golem_nb.contrib.service.http_proxy import HttpProxyService, LocalHttpProxy
 from golem_nb.services import Service, ServiceState
 from tests.programs import needed
@@ -453,6 +454,41 @@ async def test_a_stop_does_not_wait_for_streams(single: Web, client: aiohttp.Cli
         assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
     started = asyncio.all_tasks() - before
     assert not [task for task in started if task.get_name() in ("close upstream", "probe")]
+
+
+@pytest.mark.contract("X01")
+async def test_a_client_that_leaves_while_something_is_written(
+    single: Web,
+    client: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is no error of the server's, and not told as one.
+
+    Real clients do this within one turn of the loop, now and then; here the connection is always lost between
+    a piece that has come and its being written.
+    """
+    caplog.set_level(logging.DEBUG, "golem_nb")
+    more = Exchange._while_present
+
+    async def lose(self: Exchange, *options: Any) -> Any:
+        piece = await more(self, *options)
+        assert self._request.transport is not None
+        self._request.transport.abort()
+        return piece
+
+    monkeypatch.setattr(Exchange, "_while_present", lose)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with client.get(f"{single.base}/events?pause=0.1") as response:
+            await response.read()
+    await until(lambda: "has left before the end of the answer" in caplog.text)
+    connection = await client.ws_connect(f"{single.base}/socket")
+    await connection.send_str("text")
+    assert (await connection.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+    monkeypatch.undo()
+    async with client.get(f"{single.base}/name") as response:
+        assert response.status == 200
+    assert "Traceback" not in caplog.text
 
 
 async def raw(web: Web, *lines: bytes) -> bytes:
