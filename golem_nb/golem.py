@@ -531,7 +531,7 @@ class Golem:
         Raises
         ------
         NetworkError
-            It lacks something, or has what makes no sense.
+            It lacks something, has what makes no sense, or is not the network that the daemon knows.
         NotFoundError
             The daemon does not know it any more.
         """

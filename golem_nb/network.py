@@ -260,7 +260,7 @@ class Network:
         Raises
         ------
         NetworkError
-            It lacks something, or has what makes no sense.
+            It lacks something, has what makes no sense, or is not the network that the daemon knows.
         NotFoundError
             The daemon does not know it any more.
         """
@@ -277,12 +277,18 @@ class Network:
             )
             for address in nodes:
                 network._taken[network._free(address)] = fields.text(nodes, address)
+            info = await net_api.network(network_id)
+            if _network(info.ip, None) != network._ip:
+                raise NetworkError(f"the daemon knows it as '{info.ip}', not as '{network._ip}'")
+            addresses = [address.partition("/")[0] for address in await net_api.addresses(network_id)]
+            if network.owner_ip not in addresses:
+                known = ", ".join(addresses)
+                raise NetworkError(f"the daemon's own address in it is {known}, not {network.owner_ip}")
         except (fields.MalformedField, NetworkError) as error:
             raise NetworkError(
                 f"This network cannot be resumed: {str(error).removesuffix('.')}. Give what "
                 '`Network.serialize` has returned, or `handle["network"]` of a service that is in one.'
             ) from error
-        await net_api.network(network_id)
         network._network_id = network_id
         network._state.create()
         network._state.start()

@@ -187,6 +187,16 @@ async def test_another_process_takes_a_network_up(net: Net) -> None:
     assert (again.network_id, again.owner_ip) == (network.network_id, network.owner_ip)
     assert again.node(node.ip).node_id == ONE
     assert (await again.add_node(TWO)).ip == "192.168.3.3"
+    own = network.serialize()
+    wider = {**own, "ip": "192.168.0.0/16"}
+    with pytest.raises(
+        NetworkError, match=r"daemon knows it as '192\.168\.3\.0/24', not as '192\.168\.0\.0/16'"
+    ):
+        await Network.deserialize(net, wider)  # type: ignore[typeddict-item]
+    with pytest.raises(
+        NetworkError, match=r"own address in it is 192\.168\.3\.1, not 192\.168\.3\.9\. Give what"
+    ):
+        await Network.deserialize(net, {**own, "owner_ip": "192.168.3.9"})
     await again.remove()
     with pytest.raises(NotFoundError):
         await Network.deserialize(net, network.serialize())

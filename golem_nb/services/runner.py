@@ -146,10 +146,12 @@ class ServiceRunner:
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
             for task in late:
-                logger.warning(
-                    "%r has not stopped within %g s and is ended", self._tasks[task].service, timeout
-                )
-                task.cancel()
+                # who else waits for the end has lost patience at the same moment
+                if not task.cancelling():
+                    logger.warning(
+                        "%r has not stopped within %g s and is ended", self._tasks[task].service, timeout
+                    )
+                    task.cancel()
             if late:
                 await asyncio.wait(late)
 

@@ -190,7 +190,7 @@ async def test_instances_of_the_same_id_are_told_apart(golem: Golem) -> None:
 
 @pytest.mark.contract("S12")
 async def test_terminate_does_not_wait_for_ever(
-    golem: Golem, monkeypatch: pytest.MonkeyPatch, record: Record
+    golem: Golem, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, record: Record
 ) -> None:
     class Stubborn(AlpineService):
         async def shutdown(self) -> Scripts:
@@ -201,8 +201,9 @@ async def test_terminate_does_not_wait_for_ever(
     cluster = await golem.run_service(Stubborn)
     await running(cluster)
     async with asyncio.timeout(5):
-        await cluster.terminate()
+        await asyncio.gather(cluster.terminate(), cluster.terminate())
     assert cluster.instances[0].state == ServiceState.terminated
+    assert caplog.text.count("has not stopped within 0.5 s and is ended") == 1
     await until(lambda: record.reasons == ["Cancelled"])
 
 
