@@ -3,7 +3,7 @@
 import { h, keyed, put, write } from "./dom.js";
 import { amount, counted } from "./format.js";
 import { heedEnd } from "./outputs.js";
-import { button, panel } from "./panel.js";
+import { button, enable, panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
 
@@ -157,11 +157,13 @@ function render(context) {
           },
         );
         const busy = state.busy ?? [];
-        stop.disabled = state.state === "stopped" || state.state === "stopping" || busy.includes("stop");
-        write(stop, state.state === "stopped" ? "Stopped" : stop.disabled ? "Stopping …" : "Stop session");
+        const stopping = state.state === "stopping" || busy.includes("stop");
+        enable(stop, !stopping && state.state !== "stopped");
+        write(stop, state.state === "stopped" ? "Stopped" : stopping ? "Stopping …" : "Stop session");
         recover.hidden = !state.left?.length;
-        recover.disabled = busy.includes("recover");
-        write(recover, recover.disabled ? "Recovering …" : "Recover");
+        const recovering = busy.includes("recover");
+        enable(recover, !recovering);
+        write(recover, recovering ? "Recovering …" : "Recover");
         frame.say(`Session ${state.state}, ${amount(spent)} of ${amount(state.budget)} spent`);
       },
     };

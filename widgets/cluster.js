@@ -3,7 +3,7 @@
 import { h, keyed, put, write } from "./dom.js";
 import { amount, clockTime, counted, duration } from "./format.js";
 import { heedEnd } from "./outputs.js";
-import { button, entry, panel } from "./panel.js";
+import { button, enable, entry, panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
 
@@ -161,10 +161,12 @@ function render(context) {
       const page = h("a", { target: "_blank", rel: "noopener noreferrer", hidden: true }, "Open the proxied page");
       const output = h("pre", { tabindex: "0", "aria-label": "End of the output" });
       const more = h("tr", { class: "gnb-more", hidden: true }, h("td", { colspan: "4" }, send, page, output));
-      const details = button("More", () => {
-        more.hidden = !more.hidden;
-        put(details, "aria-expanded", String(!more.hidden));
-      }, { "aria-expanded": "false" });
+      // no button: what is to be read can be, also when the kernel is gone
+      const details = frame.keep(`more ${id}`, h("details", {}, h("summary", {}, "More")));
+      details.addEventListener("toggle", () => {
+        more.hidden = !details.open;
+      });
+      more.hidden = !details.open;
       const buttons = {
         stop: button("Stop", () => ask(`Stop the ${name()}?`, "Stop", "stop"), { class: "gnb-danger" }),
         suspend: button("Suspend", () =>
@@ -247,7 +249,7 @@ function render(context) {
         const ended = state.state === "ended";
         scale.hidden = ended;
         add.hidden = ended;
-        add.disabled = (state.busy ?? []).includes("add");
+        enable(add, !(state.busy ?? []).includes("add"));
         if (document.activeElement !== wanted) wanted.value = String(state.wanted);
         const entries = Object.entries(state.instances);
         none.hidden = entries.length > 0;
@@ -291,7 +293,7 @@ function render(context) {
             write(cells[2], amount(row.hour));
             for (const [action, node] of Object.entries(made.buttons)) {
               node.hidden = ended || !(POSSIBLE[row.state] ?? []).includes(action);
-              node.disabled = (state.busy ?? []).includes(`${action} ${id}`);
+              enable(node, !(state.busy ?? []).includes(`${action} ${id}`));
               put(node, "aria-label", `${node.textContent} ${row.provider ?? "the instance"}`);
             }
           },

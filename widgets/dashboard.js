@@ -42,7 +42,7 @@ function render(context) {
   return panel(context, "dashboard", (frame) => {
     const chosen = choices();
     const list = h("div", { class: "gnb-choices" });
-    const box = h("fieldset", {}, h("legend", { class: "gnb-muted" }, "Shown"), list);
+    const box = h("fieldset", { class: "gnb-shown" }, h("legend", { class: "gnb-muted" }, "Shown"), list);
     frame.body.append(box);
     /** @type {boolean | undefined} */
     let dark;

@@ -5,7 +5,7 @@ import { h, keyed, put, write } from "./dom.js";
 import { amount, counted } from "./format.js";
 import { Offers, jobCost, matching, median, quantity, sorted } from "./offers.js";
 import { heedEnd } from "./outputs.js";
-import { button, panel } from "./panel.js";
+import { button, enable, panel } from "./panel.js";
 
 /** @import { Context } from "./types.d.ts" */
 
@@ -212,6 +212,7 @@ function render(context) {
       return { x: event.clientX - box.left, y: event.clientY - box.top };
     };
     canvas.addEventListener("pointerdown", (event) => {
+      if (store.gone()) return;
       pressed = place(event);
       canvas.setPointerCapture(event.pointerId);
     });
@@ -347,7 +348,7 @@ function render(context) {
     const describe = () => {
       const chosen = picked.size ? `${counted(picked.size, "offer")} picked` : "none picked: all that are shown are selected";
       write(summary, `${rows.length.toLocaleString("en")} of ${counted(offers.length, "offer")} shown · ${chosen}`);
-      none.disabled = !picked.size;
+      enable(none, picked.size > 0);
       put(canvas, "aria-label", `Price against size of ${counted(rows.length, "offer")}; the table has the same.`);
     };
 

@@ -1,6 +1,7 @@
 // The frame that every panel has: a heading, a place for errors and questions, and a word when the kernel is gone.
 
 import { h, keyed, put, write } from "./dom.js";
+import { focusOf } from "./focus.js";
 import { clockTime } from "./format.js";
 import { storeOf } from "./store.js";
 
@@ -93,16 +94,14 @@ export function panel({ model, el }, name, build) {
   const gone = h("p", { class: "gnb-gone", role: "status", hidden: true });
   const spoken = h("p", { class: "gnb-spoken", "aria-live": "polite" });
   const head = h("header", { class: "gnb-head" }, mark, heading, tools);
-  const root = h(
-    "section",
-    { class: `gnb gnb-${name}` },
-    head,
-    gone,
-    question,
-    faults,
-    body,
-    spoken,
-  );
+  // what is in it can be disabled at once, also what comes later
+  const controls = h("fieldset", { class: "gnb-controls", role: "presentation" }, head, gone, question, faults, body);
+  const root = h("section", { class: `gnb gnb-${name}`, tabindex: "-1" }, controls, spoken);
+  const focus = focusOf(root, () => store.state().uid);
+  const unask = () => {
+    question.hidden = true;
+    question.replaceChildren();
+  };
 
   let saidAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -115,11 +114,10 @@ export function panel({ model, el }, name, build) {
     tools,
     act: (action, args = {}) => store.send({ kind: "do", action, args }),
     ask(text, yes, action) {
-      const back = /** @type {HTMLElement | null} */ (document.activeElement);
+      const back = focus.now();
       const close = () => {
-        question.hidden = true;
-        question.replaceChildren();
-        if (back?.isConnected) back.focus();
+        unask();
+        focus.to(back);
       };
       const no = h("button", { type: "button", onclick: close }, "No, go back");
       const go = h(
@@ -175,20 +173,24 @@ export function panel({ model, el }, name, build) {
     // what is drawn has to be drawn in other colours
     onChange();
   };
-  let cut = false;
   const life = () => {
-    const state = store.state();
-    cut ||= el.closest(".jupyter-widgets-disconnected") != null;
-    gone.hidden = !(cut || (store.silent() && !state.final));
-    if (!gone.hidden) {
+    if (el.closest(".jupyter-widgets-disconnected")) store.cut();
+    const why = store.gone();
+    if (why) {
+      const then = `This is how it was at ${clockTime(store.now())}`;
       write(
         gone,
-        cut
-          ? `The kernel is gone. This is how it was at ${clockTime(state.now)}; buttons do nothing any more.`
-          : `Nothing was heard of the kernel for a while. This is how it was at ${clockTime(state.now)}.`,
+        why === "cut"
+          ? `The kernel is gone. ${then}; buttons do nothing any more.`
+          : `Nothing was heard of the kernel for a while. ${then}; buttons work again when it is heard.`,
       );
+      // whatever was asked, there is nobody who could do it
+      if (gone.hidden) unask();
     }
-    put(root, "data-gone", cut);
+    gone.hidden = !why;
+    controls.disabled = why !== "";
+    put(root, "data-gone", why || null);
+    focus.mend();
   };
   const refresh = () => {
     const state = store.state();
@@ -229,15 +231,16 @@ export function panel({ model, el }, name, build) {
   const clock = setInterval(() => {
     // a theme may be there before its style sheet is
     theme();
+    parts.tick?.();
     life();
     store.check();
-    parts.tick?.();
   }, 1000);
   // JupyterLab knows at once when a kernel ends, and a restarted one knows nothing of this panel
   const signal = model.widget_manager?.kernel?.statusChanged;
   const onStatus = (/** @type {unknown} */ _, /** @type {string} */ status) => {
     if (["restarting", "autorestarting", "terminating", "dead"].includes(status)) {
-      cut = true;
+      store.cut();
+      parts.tick?.();
       life();
     }
   };
@@ -257,9 +260,13 @@ export function panel({ model, el }, name, build) {
   refresh();
   life();
   // the element gets its place in the page, and with it its background, only after this function has ended
-  requestAnimationFrame(theme);
+  requestAnimationFrame(() => {
+    theme();
+    focus.inherit();
+  });
 
   return () => {
+    setTimeout(focus.mend);
     clearInterval(clock);
     clearTimeout(saying);
     cancelAnimationFrame(scheduled);
@@ -274,12 +281,26 @@ export function panel({ model, el }, name, build) {
 /**
  * A button that asks the kernel for something.
  * @param {string} label
- * @param {(event: MouseEvent) => void} onclick
+ * @param {(event: MouseEvent) => void} action
  * @param {Record<string, any>} [properties]
  * @returns {HTMLButtonElement}
  */
-export function button(label, onclick, properties = {}) {
-  return h("button", { type: "button", onclick, ...properties }, label);
+export function button(label, action, properties = {}) {
+  const onclick = (/** @type {MouseEvent} */ event) => {
+    if (node.ariaDisabled !== "true") action(event);
+  };
+  const node = h("button", { type: "button", onclick, ...properties }, label);
+  return node;
+}
+
+/**
+ * Say whether a button can be pressed for now. It keeps the focus, which a disabled element cannot have: what it has
+ * begun will be over soon.
+ * @param {HTMLButtonElement} node
+ * @param {boolean} on
+ */
+export function enable(node, on) {
+  put(node, "aria-disabled", on ? null : "true");
 }
 
 /**

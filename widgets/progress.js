@@ -3,7 +3,7 @@
 import { h, keyed, put, write } from "./dom.js";
 import { amount, counted, duration } from "./format.js";
 import { heedEnd } from "./outputs.js";
-import { button, panel } from "./panel.js";
+import { button, enable, panel } from "./panel.js";
 
 /** @import { Context, State } from "./types.d.ts" */
 
@@ -138,11 +138,12 @@ function render(context) {
         write(outcome, state.outcome ?? "");
         put(outcome, "data-tone", state.state === "done" ? "good" : "bad");
         cancel.hidden = state.state !== "running";
-        cancel.disabled = (state.busy ?? []).includes("cancel");
-        write(cancel, cancel.disabled ? "Cancelling …" : "Cancel");
+        const cancelling = (state.busy ?? []).includes("cancel");
+        enable(cancel, !cancelling);
+        write(cancel, cancelling ? "Cancelling …" : "Cancel");
         // what fails while it runs is tried again by itself
         retry.hidden = state.state === "running" || !(state.failed || state.done < state.total);
-        retry.disabled = (state.busy ?? []).includes("retry_failed");
+        enable(retry, !(state.busy ?? []).includes("retry_failed"));
         write(retry, state.failed ? "Retry failed" : "Compute the rest");
         const lane = Object.entries(state.lanes ?? {});
         lanes.hidden = !lane.length;

@@ -32,8 +32,9 @@ export function patched(state, patch) {
 /**
  * @typedef {object} Store
  * @property {() => State} state
- * @property {() => number} now The kernel's clock, in milliseconds since 1970.
- * @property {() => boolean} silent Whether nothing was heard of the kernel for long.
+ * @property {() => number} now The kernel's clock, in milliseconds since 1970; it stands still while the kernel is gone.
+ * @property {() => "" | "cut" | "silent"} gone Whether the kernel has ended, or nothing was heard of it for long.
+ * @property {() => void} cut Note that the kernel has ended: another one knows nothing of this model.
  * @property {() => void} check Do something about it, if nothing was heard for long.
  * @property {(message: Message, buffers?: ArrayBufferView[]) => void} send
  * @property {(listener: (message: Message | null, buffers: DataView[]) => void) => () => void} listen
@@ -56,12 +57,20 @@ export function storeOf(model) {
   let heard = Date.now();
   let ahead = (model.get("state")?.now ?? Date.now()) - Date.now();
   let asked = 0;
+  let over = false;
   let doubted = false;
   /** @type {Store} */
   const store = {
     state: () => model.get("state"),
-    now: () => Date.now() + ahead,
-    silent: () => Date.now() - heard > SILENCE,
+    now: () => (store.gone() ? heard : Date.now()) + ahead,
+    gone() {
+      if (over) return "cut";
+      // what has ended says nothing more
+      return Date.now() - heard > SILENCE && !store.state()?.final ? "silent" : "";
+    },
+    cut() {
+      over = true;
+    },
     check() {
       if (doubted || Date.now() - heard < DOUBT) return;
       doubted = true;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { patched, storeOf } from "./store.js";
+import { SILENCE, patched, storeOf } from "./store.js";
 
 /** A model as anywidget gives one, without a kernel behind it. */
 function model(state) {
@@ -83,4 +83,31 @@ test("a second view does not apply a patch again", () => {
   one.receive({ kind: "patch", base: 0, version: 1, merge: { rows: { a: 1 } } });
   assert.deepEqual(one.get("state").rows, { a: 1 });
   assert.deepEqual(one.sent, []);
+});
+
+test("the clock stands still while the kernel is gone, and goes on with it", (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const one = model({ version: 0, now: 5_000_000 });
+  const store = storeOf(one);
+  context.mock.timers.tick(4000);
+  assert.equal(store.gone(), "");
+  assert.equal(store.now(), 5_004_000);
+  one.receive({ kind: "beat", version: 0, now: 5_004_000 });
+  context.mock.timers.tick(SILENCE + 1);
+  assert.equal(store.gone(), "silent");
+  assert.equal(store.now(), 5_004_000, "the time of its last word");
+  one.receive({ kind: "beat", version: 0, now: 5_030_000 });
+  assert.equal(store.gone(), "");
+  assert.equal(store.now(), 5_030_000);
+  store.cut();
+  context.mock.timers.tick(4000);
+  assert.equal(store.gone(), "cut");
+  assert.equal(store.now(), 5_030_000);
+});
+
+test("what has ended says nothing more, and is not missed", (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const store = storeOf(model({ version: 0, now: 1_000_000, final: true }));
+  context.mock.timers.tick(10 * SILENCE);
+  assert.equal(store.gone(), "");
 });

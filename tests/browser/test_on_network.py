@@ -119,7 +119,7 @@ def test_a_cluster_is_steered_on_the_daemon(notebook: Open) -> None:
     table = control.get_by_role("table", name="Instances")
     expect(table).to_contain_text("running", timeout=60_000)
     assert book.ask("approved()") == "1"
-    table.get_by_role("button", name="More").click()
+    table.locator("summary", has_text="More").click()
     expect(control.get_by_label("End of the output")).to_contain_text("<img src=x onerror=window.hacked=1>")
     message = control.get_by_label("Message")
     message.fill("from the browser")
@@ -401,7 +401,7 @@ job
     )
 
     control, progress = book.page.locator(".gnb-cluster"), book.page.locator(".gnb-progress")
-    control.get_by_role("button", name="More").click()
+    control.locator("summary", has_text="More").click()
     output = control.get_by_label("End of the output")
     # a provider keeps the first four megabytes of what a command writes
     expect(output).to_contain_text(re.compile(r"^…6\d{5}<[\d<]+…[\d<]+$"))

@@ -219,13 +219,38 @@ def test_a_panel_that_is_made_before_it_is_displayed_is_up_to_date(notebook: Ope
     expect(panel(book, "card")).to_contain_text("session later")
 
 
-def test_without_its_kernel_a_panel_says_so(notebook: Open) -> None:
-    book = notebook([START, "desk.card()"])
-    card = panel(book, "card")
-    expect(card.locator(".gnb-gone")).to_be_hidden()
+def test_without_its_kernel_a_panel_says_so_and_stands_still(notebook: Open) -> None:
+    book = notebook(
+        [
+            START + "; trails(); lanes()",
+            "desk.card()",
+            "desk.progress(job)",
+            "desk.cluster(cluster)",
+            "explorer = desk.market(Stall(20)); explorer",
+            "desk.dashboard()",
+        ]
+    )
+    names = ("card", "progress", "cluster", "market", "dashboard")
+    card, progress, cluster, market, _ = panels = [panel(book, name) for name in names]
+    expect(market).to_contain_text("20 of 20 offers shown")
+    for found in panels:
+        expect(found.locator(".gnb-gone")).to_be_hidden()
     book.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
-    expect(card.locator(".gnb-gone")).to_contain_text("The kernel is gone. This is how it was at")
+    for found in panels:
+        expect(found.locator(".gnb-gone")).to_contain_text("The kernel is gone. This is how it was at")
+        for control in found.locator("button, input, select").all():
+            expect(control).to_be_disabled()
     expect(card).to_contain_text("0.2055 of 1.0000 tGLM spent")
+    clocks = [progress.locator(".gnb-times"), cluster.locator("tbody"), cluster.locator(".gnb-timeline")]
+    before = [clock.inner_html() for clock in clocks]
+    # two turns of the hands
+    book.page.wait_for_timeout(2100)
+    # whatever draws the panels again
+    book.theme(dark=True)
+    expect(progress).to_have_attribute("data-theme", "dark")
+    assert [clock.inner_html() for clock in clocks] == before
+    expect(progress.get_by_role("button", name="Cancel")).to_be_disabled()
+    book.screenshot("kernel-gone", progress)
 
 
 def test_keys_in_a_panel_are_not_shortcuts_of_the_notebook(notebook: Open) -> None:
@@ -395,7 +420,7 @@ def test_in_a_narrow_cell_everything_stays_in_its_panel(notebook: Open, dark: bo
     expect(panel(book, "market").locator(".gnb-line")).to_contain_text("20 of 20 offers shown")
     expect(book.page.locator("[data-gnb-figure] .main-svg").first).to_be_visible()
     panel(book, "progress").locator("summary").click()
-    panel(book, "cluster").get_by_role("button", name="More").first.click()
+    panel(book, "cluster").locator("summary", has_text="More").first.click()
     panel(book, "card").get_by_role("button", name="Recover").click()
     book.ask("(desk.card()._fault('something went wrong, which takes some words to tell ' * 3), desk.mark())")
     expect(panel(book, "card").get_by_role("alert")).to_contain_text("something went wrong")
@@ -448,7 +473,7 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
         if confirm:
             question.get_by_role("button", name=confirm).click()
         book.wait_for("cluster.pressed[-1]", pressed)
-    rows.get_by_role("button", name="More").first.click()
+    rows.locator("summary", has_text="More").first.click()
     message = control.get_by_label("Message").first
     message.fill("hello <b>")
     message.press("Enter")
@@ -611,7 +636,7 @@ def test_nothing_that_a_provider_says_is_more_than_text(notebook: Open) -> None:
     expect(panel(book, "progress")).to_contain_text("<img src=x onerror=")
     expect(panel(book, "market")).to_contain_text("20 of 20 offers shown")
     panel(book, "progress").locator("summary").click()
-    for button in panel(book, "cluster").get_by_role("button", name="More").all():
+    for button in panel(book, "cluster").locator("summary", has_text="More").all():
         button.click()
     for output in panel(book, "cluster").get_by_label("End of the output").all():
         expect(output).to_contain_text(re.compile(r"^…[<b>]+….*<img src=x onerror=.*gnp\.exe$"))
@@ -647,7 +672,7 @@ def test_everything_can_be_read_and_has_a_name(notebook: Open, dark: bool) -> No
     try:
         expect(panel(book, "market")).to_contain_text("20 of 20 offers shown")
         panel(book, "progress").locator("summary").click()
-        panel(book, "cluster").get_by_role("button", name="More").first.click()
+        panel(book, "cluster").locator("summary", has_text="More").first.click()
         book.ask("(desk.card()._fault('something went wrong'), desk.mark())")
         panel(book, "card").get_by_role("button", name="Recover").click()
         expect(panel(book, "card").get_by_role("alert")).to_contain_text("something went wrong")
