@@ -66,6 +66,11 @@ class BudgetAllocation:
         """When the reservation ends by itself, if nobody extends it."""
         return self._expires
 
+    @property
+    def reserved(self) -> bool:
+        """Whether it was reserved, and not released."""
+        return self._reserved
+
     async def open(self) -> None:
         """Reserve the budget.
 
@@ -157,6 +162,7 @@ class BudgetAllocation:
         try:
             async with step(self._journal, "release_allocation", allocation_id=self.allocation.id):
                 await self.allocation.release()
+            self._reserved = False
         except DaemonSilentError:
             raise
         except ApiError as error:

@@ -30,6 +30,7 @@ from golem_nb.ledger.records import FinishedItem, hourly_price, now, plain, pric
 from golem_nb.rest.market import AgreementRejectedError
 
 if TYPE_CHECKING:
+    from golem_nb.engine.journal import JournalEntry
     from golem_nb.ledger.locks import SessionLock
     from golem_nb.ledger.reputation import ProviderRecords
     from golem_nb.ledger.writer import Statement, Writer
@@ -101,6 +102,8 @@ class Book(SessionJournal):
         self._lock = lock
         self._records = records
         self._finished: dict[str, list[float]] = {}
+        #: Agreements that this session has tried to end.
+        self._ending: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Book of session {self.name!r} ({self.session_id})>"
@@ -111,6 +114,12 @@ class Book(SessionJournal):
         return self._writer.problem
 
     # -- what happens ----------------------------------------------------------------------------------------
+
+    async def intent(self, entry: JournalEntry) -> None:
+        """See `SessionJournal.intent`."""
+        if entry.action == "terminate_agreement":
+            self._ending.add(entry.subject["agreement_id"])
+        await super().intent(entry)
 
     def take(self, event: Any) -> None:
         """Keep what is worth keeping of an event; returns at once.
@@ -248,10 +257,13 @@ class Book(SessionJournal):
         return [(statement, row), *self._count(event, refused=1)]
 
     def _terminated(self, event: AgreementTerminated) -> list[Statement]:
+        # the engine is done with one that it could not end; at the daemon, and for a recovery, it is in force
+        over = None if event.agr_id in self._ending else stamp(event.timestamp)
+        self._ending.discard(event.agr_id)
         statement = (
             "UPDATE agreement SET ended = coalesce(ended, ?), reason = coalesce(reason, ?) WHERE id = ?"
         )
-        return [(statement, (stamp(event.timestamp), plain(event.reason.get("message")), event.agr_id))]
+        return [(statement, (over, plain(event.reason.get("message")), event.agr_id))]
 
     def _debit_note(self, event: DebitNoteReceived | DebitNoteAccepted) -> list[Statement]:
         return note_statements(self.session_id, event.debit_note, event.timestamp)

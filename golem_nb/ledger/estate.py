@@ -40,11 +40,9 @@ __all__ = ["Daemon", "Estate"]
 
 logger = get_logger(__name__)
 
-#: What providers are told.
-REASON: Final = {
-    **CANCELLED,
-    "message": "Work cancelled: the requestor's process was killed, and what it left is being ended",
-}
+#: What providers are told, where the process has died and where its daemon could not be reached at the end.
+KILLED: Final = "Work cancelled: the requestor's process was killed, and what it left is being ended"
+STOPPED: Final = "Work cancelled: the requestor has stopped, and what could not be ended then is being ended"
 
 #: Invoices of agreements that ended longer ago are not waited for: they are there, or do not come.
 FRESH: Final = timedelta(minutes=10)
@@ -90,6 +88,7 @@ class Estate:
         self._daemon = daemon
         self._left = leftover
         self._end = end
+        self._reason = {**CANCELLED, "message": STOPPED if leftover.stopped else KILLED}
         self._report = report
         self._journal = SessionJournal(ledger.writer, leftover.session_id)
         self._bills: dict[AgreementId, Bill] = {}
@@ -201,11 +200,16 @@ class Estate:
     async def _find_agreements(self) -> list[tuple[Agreement, bool]]:
         """Return the agreements that are in force, or not settled; with whether they are in force."""
         rows = await self._select(
-            "SELECT id FROM agreement WHERE session = ? AND confirmed IS NOT NULL "
+            "SELECT id, kept AND ended IS NULL FROM agreement WHERE session = ? AND confirmed IS NOT NULL "
             "AND (ended IS NULL OR settled IS NULL)",
             self._left.session_id,
         )
-        pending: list[AgreementId] = [key for (key,) in rows]
+        pending: list[AgreementId] = []
+        for key, kept in rows:
+            if kept and not self._left.suspended:
+                self._in_force = True  # left on purpose, beside what could not be ended
+            else:
+                pending.append(key)
         known = set(pending)
         others = {key for (key,) in await self._select("SELECT id FROM agreement")}
         app_sessions: set[str] = set()
@@ -322,12 +326,12 @@ class Estate:
         async with step(self._journal, "terminate_agreement", agreement_id=agreement.id):
             if agreement.details.state == "Pending":
                 try:
-                    await agreement.cancel(REASON["message"])
+                    await agreement.cancel(self._reason["message"])
                 except GoneError:  # approved at this moment
-                    await agreement.terminate(REASON)
+                    await agreement.terminate(self._reason)
             else:
-                await agreement.terminate(REASON)
-        await self._over(agreement.id, REASON["message"], None)
+                await agreement.terminate(self._reason)
+        await self._over(agreement.id, self._reason["message"], None)
         bill.over = True
         self._report.ended.append(agreement.id)
 

@@ -53,8 +53,10 @@ class Leftover:
         Number of the process that has died.
     budget
         What it was allowed to spend, GLM.
+    stopped
+        The session was stopped: what is left could not be ended then, or was suspended.
     suspended
-        The session has ended properly, and what goes on was meant to.
+        It was stopped, and what goes on was meant to.
     agreements
         Ids of agreements that may be in force.
     activities
@@ -83,6 +85,7 @@ class Leftover:
     started: datetime
     process: int
     budget: Decimal
+    stopped: bool
     suspended: bool
     agreements: tuple[str, ...] = ()
     activities: tuple[str, ...] = ()
@@ -116,7 +119,12 @@ class Leftover:
             _many(sum(self.items.values()), "finished item", "kept"),
         ]
         what = ", ".join(part for part in parts if part) or "nothing"
-        how = "suspended" if self.suspended else f"left when process {self.process} died"
+        if self.suspended:
+            how = "suspended"
+        elif self.stopped:
+            how = "left when it was stopped"
+        else:
+            how = f"left when process {self.process} died"
         return f"session {self.name!r} of {self.started:%Y-%m-%d %H:%M} UTC on {self.network}: {what}; {how}"
 
 
@@ -177,6 +185,7 @@ def left(
             started=moment(started),
             process=process.pid,
             budget=Decimal(budget),
+            stopped=ended is not None,
             suspended=ended is not None and _all_kept(connection, key),
             agreements=_ids(
                 connection,
@@ -255,12 +264,15 @@ def uncertain_allocations(connection: sqlite3.Connection, session: str) -> list[
 
 
 def _all_kept(connection: sqlite3.Connection, session: str) -> bool:
-    (number,) = connection.execute(
-        "SELECT count(*) FROM agreement WHERE session = ? AND confirmed IS NOT NULL AND ended IS NULL "
-        "AND NOT kept",
-        (session,),
-    ).fetchone()
-    return not number
+    """Whether something is in force, and all of it was left on purpose."""
+    kept = {
+        bool(kept)
+        for (kept,) in connection.execute(
+            "SELECT kept FROM agreement WHERE session = ? AND confirmed IS NOT NULL AND ended IS NULL",
+            (session,),
+        )
+    }
+    return kept == {True}
 
 
 def _ids(connection: sqlite3.Connection, statement: str, *parameters: str) -> tuple[str, ...]:

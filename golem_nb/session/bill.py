@@ -58,7 +58,10 @@ class Bill:
     jobs, jobs_done
         How many jobs there were, and how many of them have succeeded.
     reserved_until
-        None, unless services were suspended: then what was not spent stays reserved for them until that time.
+        None, unless what was not spent stays reserved until that time: for services that were suspended, or
+        because it could not be released, as when the daemon was not there.
+    suspended
+        Whether it stays reserved for what was suspended.
     """
 
     session: str
@@ -68,6 +71,7 @@ class Bill:
     jobs: int
     jobs_done: int
     reserved_until: datetime | None = None
+    suspended: bool = False
 
     @property
     def reserved(self) -> Decimal:
@@ -110,16 +114,19 @@ class Bill:
             jobs=len(handles),
             jobs_done=sum(handle.state == "done" for handle in handles),
             reserved_until=core.reserved_until,
+            suspended=core.reserved_on_purpose,
         )
 
     def __repr__(self) -> str:
         unpaid = sum(line.unpaid for line in self.lines)
         rest = f"{self.released:.6f} GLM released"
         if self.reserved_until is not None:
-            rest = (
-                f"{self.reserved:.6f} GLM reserved until {self.reserved_until:%Y-%m-%d %H:%M} UTC for what "
-                "was suspended"
+            why = (
+                "for what was suspended"
+                if self.suspended
+                else "as it could not be released: recover() of the next session ends what is left"
             )
+            rest = f"{self.reserved:.6f} GLM reserved until {self.reserved_until:%Y-%m-%d %H:%M} UTC {why}"
         text = (
             f"<Bill of session {self.session!r}: {self.accepted:.6f} of {self.budget} GLM spent on "
             f"{pluralize(len(self.lines), 'provider')}, {rest}; "

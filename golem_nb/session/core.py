@@ -146,8 +146,10 @@ class Core:
         self._ready = asyncio.Event()
         self._failure: BaseException | None = None
         self._stopping = False
-        #: Until when the budget stays reserved after the end, for what was suspended.
+        #: Until when the budget stays reserved after the end; …
         self.reserved_until: datetime | None = None
+        #: … whether for what was suspended.
+        self.reserved_on_purpose = False
         self.stopped = False
         self._watching: list[asyncio.Task[None]] = []
         self._unsettled = asyncio.Event()
@@ -305,8 +307,9 @@ class Core:
         try:
             suspended = await self.golem.stop(wait_for_payments)
         finally:
-            if engine is not None and engine.kept:
+            if engine is not None and engine.budget.reserved:
                 self.reserved_until = engine.budget.expires
+                self.reserved_on_purpose = bool(engine.kept)
             await self._settle(suspended)
 
     async def _settle(self, suspended: list[ServiceSerialization]) -> None:

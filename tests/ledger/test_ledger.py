@@ -250,6 +250,9 @@ async def test_what_a_closed_session_could_not_release_is_found(ledger: Ledger, 
     await book.close()
     (left,) = ledger.left()
     assert left.allocations == ("a",)
+    # nothing goes on that it would be kept for
+    assert not left.suspended
+    assert str(left).endswith("1 reservation of its budget; left when it was stopped")
 
 
 async def test_a_reservation_without_a_number_is_not_forgotten(ledger: Ledger, begin: Begin) -> None:

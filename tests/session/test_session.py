@@ -96,10 +96,12 @@ def test_a_bill_does_nothing_to_a_terminal() -> None:
 
 def test_a_bill_says_what_stays_reserved() -> None:
     until = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
-    bill = Bill("s", Decimal(2), Decimal("0.5"), (), 1, 1, until)
+    bill = Bill("s", Decimal(2), Decimal("0.5"), (), 1, 1, until, suspended=True)
     assert (bill.reserved, bill.released) == (Decimal("1.5"), Decimal(0))
     assert "1.500000 GLM reserved until 2030-01-02 03:04 UTC for what was suspended" in str(bill)
     assert "released" not in str(bill)
+    bill = Bill("s", Decimal(2), Decimal("0.5"), (), 1, 1, until)
+    assert "reserved until 2030-01-02 03:04 UTC as it could not be released: recover() of" in str(bill)
 
 
 def test_who_stops_waiting_for_the_end_may_wait_again(

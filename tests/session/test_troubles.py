@@ -114,8 +114,42 @@ def test_a_daemon_that_dies_is_said_and_nothing_is_lost(data_dir: Path, alpine: 
         bill = session.stop()
         assert time.monotonic() - started < 40
         assert "unpaid" in str(bill)
+        assert "1 GLM released" not in str(bill)
+        assert "could not be released" in str(bill)
     with Ledger() as ledger:  # it still knows what is open
-        assert [leftover.name for leftover in ledger.left()] == ["no daemon any more"]
+        (left,) = ledger.left()
+    assert left.name == "no daemon any more"
+    assert left.agreements
+    assert len(left.allocations) == 1
+    assert not left.suspended
+
+
+@pytest.mark.localnet
+def test_what_a_silent_daemon_has_kept_is_recovered(
+    data_dir: Path, alpine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next session ends the agreement that the last one could not end, pays it, and frees the budget."""
+    monkeypatch.setattr("golem_nb.engine.engine.SILENCE", 1.0)
+    with LocalNetwork(providers=1) as network:
+        session = Session(budget=1, network=network, name="without an answer")
+        job = session.run("echo {}; sleep {}", ["0", "60"], payload=alpine, max_workers=1)
+        next(iter(job))
+        guard = asyncio.run(network.status())["processes"]["requestor"]
+        (daemon,) = map(int, Path(f"/proc/{guard}/task/{guard}/children").read_text().split())
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            bill = session.stop()
+        finally:
+            os.kill(daemon, signal.SIGCONT)
+        assert "reserved until" in str(bill)
+        later = Session(budget=1, network=network, name="with one")
+        (text,) = later.left
+        assert "1 agreement in force, 1 activity running, 1 reservation of its budget" in text
+        assert text.endswith("left when it was stopped")
+        report = later.recover()
+        assert (len(report.ended), len(report.paid), len(report.released)) == (1, 1, 1)
+        assert later.left == []
+        assert later.stop().released == 1
 
 
 IDLE = """
