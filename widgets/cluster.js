@@ -31,6 +31,24 @@ const POSSIBLE = {
   terminated: [],
 };
 
+/** In these states an instance is one of those that are wanted. */
+const COUNTED = ["pending", "starting", "running"];
+
+/** In these an instance is over. */
+const OVER = ["terminated", "unresponsive"];
+
+/** More instances than that are no slip of the keys that anybody wants. */
+const MOST = 200;
+
+/**
+ * How many instances are wanted, as it was typed; null if that is no such number.
+ * @param {string} text
+ * @returns {number | null}
+ */
+export function wantedCount(text) {
+  return /^\s*\d{1,9}\s*$/.test(text) && Number(text) <= MOST ? Number(text) : null;
+}
+
 /**
  * What a number of instances may cost until they expire; null if that is not known.
  * @param {State} state
@@ -57,6 +75,56 @@ export function warning(state, count, now) {
     `Start ${counted(count, "more instance")}? At ${amount(state.each * count)} GLM an hour that may cost ` +
     `${amount(cost)} GLM until ${clockTime(state.expires)}, and ${amount(state.left)} GLM are left.`
   );
+}
+
+/**
+ * What an instance is called in a sentence.
+ * @param {State} state
+ * @param {string} id
+ * @returns {string}
+ */
+function called(state, id) {
+  const row = state.instances[id];
+  return row?.placed ? `the instance on ${row.name}` : "the instance without a provider";
+}
+
+/**
+ * The questions before an instance is stopped, suspended or restarted: what that ends, and what it costs.
+ * @type {Record<string, (state: State, id: string, now: number) => string>}
+ */
+export const QUESTIONS = {
+  stop: (state, id) =>
+    `Stop ${called(state, id)}? ` +
+    (state.instances[id]?.placed ? "Whatever is on it is lost, and it costs nothing more." : "None is looked for any more."),
+  suspend(state, id) {
+    const hour = state.instances[id]?.hour;
+    const price = hour == null ? "" : ` ${amount(hour)} GLM an hour`;
+    return `Suspend ${called(state, id)}? It is left alone, and goes on costing${price} until it is stopped or expires.`;
+  },
+  restart(state, id, now) {
+    const cost = costUntilExpiry(state, 1, now);
+    const price = state.each == null ? "" : ` The new one costs ${amount(state.each)} GLM an hour`;
+    const sum = cost == null ? "" : `, ${amount(cost)} GLM until ${clockTime(state.expires)}`;
+    const left = state.left == null ? "" : `; ${amount(state.left)} GLM are left`;
+    const ends = OVER.includes(state.instances[id]?.state)
+      ? `Start another one in place of ${called(state, id)}?`
+      : `Stop ${called(state, id)} and start another one? Whatever is on it is lost.`;
+    return ends + (price && `${price}${sum}${left}.`);
+  },
+};
+
+/**
+ * The question before some instances are stopped because fewer are wanted: it names them.
+ * @param {State} state
+ * @param {string[]} ids
+ * @returns {string}
+ */
+export function stopping(state, ids) {
+  const names = ids
+    .slice(0, 8)
+    .map((id) => (state.instances[id].placed ? state.instances[id].name : "one without a provider"));
+  const rest = ids.length > names.length ? ` and ${ids.length - names.length} more` : "";
+  return `Stop ${counted(ids.length, "instance")}, ${names.join(", ")}${rest}? Whatever is on them is lost, and they cost nothing more.`;
 }
 
 /**
@@ -95,24 +163,42 @@ function render(context) {
       if (question) frame.ask(question, "Start", action);
       else action();
     };
-    const living = () =>
-      Object.values(store.state().instances).filter((row) => !["terminated", "unresponsive"].includes(row.state)).length;
+    const hint = h("p", { class: "gnb-hint", role: "alert", hidden: true });
+    const told = (/** @type {string} */ text) => {
+      hint.hidden = !text;
+      write(hint, text);
+      put(wanted, "aria-invalid", text ? "true" : null);
+    };
+    const reset = () => {
+      wanted.value = String(store.state().wanted);
+      told("");
+    };
     const scale = entry(
       wanted,
       "Set",
       () => {
-        const number = Number(wanted.value);
-        if (!Number.isInteger(number) || number < 0) return;
-        const more = number - living();
-        if (more > 0) start(more, () => frame.act("scale", { wanted: number }));
-        else if (more < 0) {
-          frame.ask(`Stop ${counted(-more, "instance")}?`, "Stop", () => frame.act("scale", { wanted: number }));
-        } else frame.act("scale", { wanted: number });
+        const state = store.state();
+        const number = wantedCount(wanted.value);
+        told(number == null ? `How many instances are wanted is a whole number from 0 to ${MOST}. Nothing was changed.` : "");
+        if (number == null) return;
+        const alive = Object.keys(state.instances).filter((id) => COUNTED.includes(state.instances[id].state));
+        const act = () => frame.act("scale", { wanted: number });
+        if (number > alive.length) start(number - alive.length, act);
+        else if (number < alive.length) frame.ask(stopping(state, alive.slice(number)), "Stop", act);
+        else act();
       },
       { class: "gnb-scale", before: h("label", {}, "Wanted ", wanted) },
     );
+    wanted.addEventListener("input", () => told(""));
+    scale.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") reset();
+    });
+    scale.addEventListener("focusout", (event) => {
+      if (!scale.contains(/** @type {Node | null} */ (event.relatedTarget))) reset();
+    });
     const add = button("Add instance", () => start(1, () => frame.act("add", { count: 1 })));
     frame.tools.append(scale, add);
+    frame.body.append(hint);
     const rows = h("tbody");
     const table = h(
       "table",
@@ -149,9 +235,8 @@ function render(context) {
     const create = (/** @type {string} */ id) => {
       const act = (/** @type {string} */ action, /** @type {Record<string, unknown>} */ more = {}) =>
         frame.act(action, { id, ...more });
-      const name = () => `instance on ${store.state().instances[id]?.provider ?? "no provider yet"}`;
-      const ask = (/** @type {string} */ question, /** @type {string} */ yes, /** @type {string} */ action) =>
-        frame.ask(question, yes, () => act(action));
+      const ask = (/** @type {string} */ action, /** @type {string} */ yes) =>
+        frame.ask(QUESTIONS[action](store.state(), id, store.now()), yes, () => act(action));
       const message = h("input", { type: "text", "aria-label": "Message", maxlength: "10000" });
       const send = entry(message, "Send message", () => {
         if (!message.value) return;
@@ -168,11 +253,10 @@ function render(context) {
       });
       more.hidden = !details.open;
       const buttons = {
-        stop: button("Stop", () => ask(`Stop the ${name()}?`, "Stop", "stop"), { class: "gnb-danger" }),
-        suspend: button("Suspend", () =>
-          ask(`Suspend the ${name()}? It goes on costing until it is resumed or expires.`, "Suspend", "suspend")),
+        stop: button("Stop", () => ask("stop", "Stop"), { class: "gnb-danger" }),
+        suspend: button("Suspend", () => ask("suspend", "Suspend")),
         resume: button("Resume", () => act("resume")),
-        restart: button("Restart", () => ask(`Stop the ${name()} and start another one?`, "Restart", "restart")),
+        restart: button("Restart", () => ask("restart", "Restart")),
       };
       const line = h(
         "tr",
@@ -202,7 +286,7 @@ function render(context) {
         if (cell) write(cell, row.since == null ? "" : `for ${duration(Math.max(0, now - row.since) / 1000)}`);
         const place = known.get(id)?.line.children[1].children[1];
         if (place) {
-          const up = row.started != null && !["terminated", "unresponsive"].includes(row.state);
+          const up = row.started != null && !OVER.includes(row.state);
           write(place, [row.address, up && `up ${duration(Math.max(0, now - row.started) / 1000)}`].filter(Boolean).join(" · "));
         }
       }
@@ -218,9 +302,12 @@ function render(context) {
         all,
         () => h("div", { class: "gnb-lane", role: "img" }, h("bdi"), h("div")),
         (lane, states, id) => {
-          write(lane.children[0], state.instances[id]?.provider ?? id.slice(0, 8));
+          const name = state.instances[id].name;
+          write(lane.children[0], name);
+          put(lane.children[0], "title", name);
           const parts = stretches(states, from, to);
-          put(lane, "aria-label", parts.map((part) => `${part.state} for ${duration(part.seconds)}`).join(", "));
+          const told = parts.map((part) => `${part.state} for ${duration(part.seconds)}`).join(", ");
+          put(lane, "aria-label", `${name}: ${told}`);
           keyed(
             lane.children[1],
             parts.map((part, index) => [String(index), part]),
@@ -250,7 +337,7 @@ function render(context) {
         scale.hidden = ended;
         add.hidden = ended;
         enable(add, !(state.busy ?? []).includes("add"));
-        if (document.activeElement !== wanted) wanted.value = String(state.wanted);
+        if (!frame.focused(scale)) wanted.value = String(state.wanted);
         const entries = Object.entries(state.instances);
         none.hidden = entries.length > 0;
         table.hidden = !entries.length;
@@ -286,15 +373,15 @@ function render(context) {
             put(mark, "data-tone", tone);
             write(mark, row.state);
             const [who, , said] = cells[1].children;
-            write(who, row.provider ?? "no provider yet");
-            put(who, "title", row.provider);
+            write(who, row.name);
+            put(who, "title", row.name);
             write(said, row.error ?? row.message ?? "");
             put(said, "data-tone", row.error ? "bad" : null);
             write(cells[2], amount(row.hour));
             for (const [action, node] of Object.entries(made.buttons)) {
               node.hidden = ended || !(POSSIBLE[row.state] ?? []).includes(action);
               enable(node, !(state.busy ?? []).includes(`${action} ${id}`));
-              put(node, "aria-label", `${node.textContent} ${row.provider ?? "the instance"}`);
+              put(node, "aria-label", `${node.textContent} ${row.name}`);
             }
           },
         );

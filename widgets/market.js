@@ -406,7 +406,7 @@ function render(context) {
         if (!telling) {
           for (const [key, [wanted]] of Object.entries(state.filters)) {
             const input = inputs[key];
-            if (input === document.activeElement) continue;
+            if (frame.focused(input)) continue;
             if (input instanceof HTMLInputElement && input.type === "checkbox") input.checked = wanted;
             else if (input.value !== String(wanted ?? "")) input.value = String(wanted ?? "");
           }

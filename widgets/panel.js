@@ -28,6 +28,7 @@ const folds = new Map();
  * @property {(question: string, yes: string, action: () => void) => void} ask Ask the person first.
  * @property {(name: string, details: HTMLDetailsElement) => HTMLDetailsElement} keep What the person has opened stays
  *   open when the output is replaced.
+ * @property {(node: Element) => boolean} focused Whether the focus is in an element.
  * @property {(text: string) => void} say Tell it to screen readers.
  * @property {(text: string, mark?: string) => void} title
  */
@@ -147,6 +148,7 @@ export function panel({ model, el }, name, build) {
       details.addEventListener("toggle", () => left.set(name, details.open));
       return details;
     },
+    focused: (node) => node.contains(focus.now()),
     say(text) {
       clearTimeout(saying);
       saying = setTimeout(
@@ -321,5 +323,8 @@ export function entry(input, label, action, properties = {}) {
     }
   });
   const { before, ...rest } = properties;
-  return h("div", { role: "group", ...rest, class: `gnb-tools gnb-entry ${rest.class ?? ""}` }, before ?? input, button(label, action));
+  const go = button(label, action);
+  // some browsers give no focus to what is clicked, and the field would lose it
+  go.addEventListener("mousedown", (event) => event.preventDefault());
+  return h("div", { role: "group", ...rest, class: `gnb-tools gnb-entry ${rest.class ?? ""}` }, before ?? input, go);
 }

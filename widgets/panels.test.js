@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { consequences, short } from "./card.js";
-import { costUntilExpiry, stretches, warning } from "./cluster.js";
+import { QUESTIONS, costUntilExpiry, stopping, stretches, wantedCount, warning } from "./cluster.js";
 import { choices } from "./dashboard.js";
 import { costLine } from "./market.js";
 import { counts, money, times } from "./progress.js";
@@ -41,6 +41,28 @@ test("more instances are asked about when they cost more than a tenth of what is
   assert.equal(warning(state, 2, 0), null);
   assert.match(warning({ ...state, left: 1 }, 2, 0) ?? "", /Start 2 more instances\? .* 0\.6000 GLM until/);
   assert.equal(warning({ ...state, each: null }, 2, 0), null);
+});
+
+test("each question names what is ended, and what it costs", () => {
+  const row = { placed: true, state: "running", hour: 0.15 };
+  const instances = { a: { ...row, name: "sun-01" }, b: { ...row, name: "sun-01 (2)" }, c: { placed: false, state: "pending" } };
+  const state = { instances, each: 0.2, expires: 3 * 3_600_000, left: 10 };
+  assert.match(QUESTIONS.stop(state, "b", 0), /^Stop the instance on sun-01 \(2\)\? Whatever is on it is lost/);
+  assert.match(QUESTIONS.stop(state, "c", 0), /^Stop the instance without a provider\? None is looked for/);
+  assert.match(QUESTIONS.suspend(state, "a", 0), /goes on costing 0\.1500 GLM an hour until it is stopped or expires/);
+  assert.match(
+    QUESTIONS.restart(state, "a", 0),
+    /^Stop the instance on sun-01 and start another one\? Whatever is on it is lost\. The new one costs 0\.2000 GLM an hour, 0\.6000 GLM until [^;]+; 10\.0000 GLM are left\.$/,
+  );
+  // what is over cannot be lost once more, and of what is not known nothing is said
+  const gone = { instances: { a: { ...instances.a, state: "unresponsive" } }, each: null, expires: null, left: null };
+  assert.equal(QUESTIONS.restart(gone, "a", 0), "Start another one in place of the instance on sun-01?");
+  assert.match(stopping(state, ["b", "c"]), /^Stop 2 instances, sun-01 \(2\), one without a provider\? Whatever is on them/);
+});
+
+test("a number of instances is nothing but that", () => {
+  assert.deepEqual(["0", " 12 ", "200"].map(wantedCount), [0, 12, 200]);
+  assert.deepEqual(["", " ", "-1", "1.5", "1e2", "201", "two", "0x10"].map(wantedCount), Array(8).fill(null));
 });
 
 test("a timeline covers its width", () => {

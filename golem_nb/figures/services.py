@@ -10,8 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from golem_nb.figures.part import TIME_AXIS, Part, alone
-from golem_nb.figures.style import STATE_COLOURS, STATE_PATTERNS, texts
+from golem_nb.figures.style import escaped
 from golem_nb.figures.times import milliseconds
+from golem_nb.frames.instances import STATE_COLOURS, STATE_PATTERNS, instance_names
 
 __all__ = ["service_states", "services_part"]
 
@@ -44,14 +45,22 @@ def service_states(services: pd.DataFrame, now: datetime | None = None, *, dark:
 def services_part(services: pd.DataFrame, now: datetime | None = None) -> Part:
     """Return the states of instances over time as a part."""
     until = (now or datetime.now(UTC)).timestamp() * 1000
-    order = pd.unique(services["service"])[-MOST_INSTANCES:]
+    names = _names(services)
+    order = list(names)[-MOST_INSTANCES:]
     services = services[services["service"].isin(order)]
     start, end = milliseconds(services["start"]), milliseconds(services["end"])
     states = services["state"].astype(str).to_numpy()
     over = np.isin(states, list(_OVER))
     end = np.where(np.isnan(end), np.where(over, start, until), end)
-    labels = np.array([f"{text[:8]}" for text in services["service"].astype(str)], dtype=object)
-    names = np.array(texts(services["provider"].astype(str)), dtype=object)
+    # rows are told apart by their ids, which nobody wants to read
+    ids = services["service"].astype(str).to_numpy(dtype=object)
+    labels = np.array(
+        [
+            f"{escaped(kind)} on {escaped(names[each])}"
+            for kind, each in zip(services["class"], ids, strict=True)
+        ],
+        dtype=object,
+    )
     traces: list[dict[str, Any]] = []
     for state, colour in STATE_COLOURS.items():
         rows = states == state
@@ -62,14 +71,14 @@ def services_part(services: pd.DataFrame, now: datetime | None = None) -> Part:
                 "type": "bar",
                 "name": state,
                 "orientation": "h",
-                "y": labels[rows],
+                "y": ids[rows],
                 "base": start[rows],
                 "x": np.maximum(end[rows] - start[rows], _LEAST),
                 # one instance alone is no reason for a bar as high as the figure
                 "width": min(0.8, 0.15 + 0.1 * len(order)),
-                "marker": {"color": colour, "pattern": {"shape": STATE_PATTERNS.get(state, "")}},
-                "customdata": np.array([names[rows], (end[rows] - start[rows]) / 1000], dtype=object).T,
-                "hovertemplate": "%{y} on %{customdata[0]}<br>"
+                "marker": {"color": colour, "pattern": {"shape": STATE_PATTERNS[state]}},
+                "customdata": np.array([labels[rows], (end[rows] - start[rows]) / 1000], dtype=object).T,
+                "hovertemplate": "%{customdata[0]}<br>"
                 + state
                 + " for %{customdata[1]:.1f} s<extra></extra>",
             }
@@ -78,6 +87,26 @@ def services_part(services: pd.DataFrame, now: datetime | None = None) -> Part:
         title="Service instances",
         traces=traces,
         xaxis=dict(TIME_AXIS),
-        yaxis={"type": "category", "autorange": "reversed"},
+        yaxis={
+            "type": "category",
+            "autorange": "reversed",
+            "tickmode": "array",
+            "tickvals": order,
+            "ticktext": [escaped(names[each], 20) for each in order],
+        },
         empty="" if traces else "No services yet",
     )
+
+
+def _names(services: pd.DataFrame) -> dict[str, str]:
+    """Return what instances are called in the panels of their clusters, by their ids, in their order."""
+    # an instance may have been on other providers before
+    last = services.astype({"service": str, "provider": object}).groupby("service", sort=False).last()
+    found: dict[str, str] = {}
+    for _, cluster in last.groupby("job", sort=False, dropna=False, observed=True):
+        found |= instance_names((str(each), _text(name)) for each, name in cluster["provider"].items())
+    return {str(each): found[str(each)] for each in last.index}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -13,32 +13,17 @@ __all__ = ["PALETTE", "STATE_COLOURS", "STATE_PATTERNS", "escaped", "finish", "t
 #: Told apart by people who see colours differently, and at least 3:1 on white and on JupyterLab's dark grey.
 PALETTE = ("#3b82c4", "#c2701c", "#3a9d5d", "#a06bd1", "#cc5560", "#8f7c3a", "#23989a", "#808080")
 
+#: Of tasks.
 STATE_COLOURS = {
-    "pending": "#808080",
     "waiting": "#808080",
-    "starting": "#a06bd1",
     "running": "#3b82c4",
-    "stopping": "#c2701c",
-    "suspended": "#8f7c3a",
-    "unresponsive": "#cc5560",
-    "terminated": "#6e7781",
     "accepted": "#3a9d5d",
     "rejected": "#c2701c",
     "failed": "#cc5560",
 }
 
 #: A state is never told by its colour alone.
-STATE_PATTERNS = {
-    "pending": ".",
-    "waiting": ".",
-    "starting": "/",
-    "stopping": "\\",
-    "suspended": "-",
-    "unresponsive": "x",
-    "terminated": "|",
-    "rejected": "\\",
-    "failed": "x",
-}
+STATE_PATTERNS = {"waiting": ".", "rejected": "\\", "failed": "x"}
 
 _LIGHT = {"text": "#1b1f24", "muted": "#57606a", "grid": "rgba(110,119,129,0.22)", "hover": "#ffffff"}
 _DARK = {"text": "#f0f3f6", "muted": "#a7b1bb", "grid": "rgba(160,170,180,0.22)", "hover": "#22272e"}

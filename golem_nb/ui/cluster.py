@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from golem_nb.frames.instances import STATE_COLOURS, instance_names
 from golem_nb.ui import assets
 from golem_nb.ui.faces import cluster_html, cluster_text
 from golem_nb.ui.instances import Instances
@@ -22,6 +23,10 @@ MOST_ROWS = 200
 OUTPUT = 3000
 
 
+#: The colours of states, as `cluster.css` knows them.
+_COLOURS = "".join(f" --gnb-{state}: {colour};" for state, colour in STATE_COLOURS.items())
+
+
 class ClusterControl(Panel):
     """The instances of a cluster, what they cost and say, and buttons for what can be done to them.
 
@@ -36,7 +41,7 @@ class ClusterControl(Panel):
     """
 
     _esm = assets.script("cluster.js")
-    _css = assets.style("cluster.css")
+    _css = f"{assets.style('cluster.css')}\n.gnb.gnb-cluster {{{_COLOURS} }}\n"
     actions: ClassVar[Mapping[str, str]] = {
         "add": "add",
         "scale": "scale",
@@ -90,6 +95,7 @@ class ClusterControl(Panel):
         """Return the state for the browser."""
         cluster = self._facts = self._cluster.facts()
         shown = self._shown(cluster)
+        names = instance_names((instance.id, instance.provider) for instance in cluster.instances)
         return {
             "name": clean(cluster.name, 60),
             "service": clean(cluster.service, 60),
@@ -100,7 +106,7 @@ class ClusterControl(Panel):
             "each": None if cluster.instance_per_hour is None else float(cluster.instance_per_hour),
             "expires": milliseconds(cluster.expires),
             "total": len(cluster.instances),
-            "instances": {instance.id: self._row(instance) for instance in shown},
+            "instances": {instance.id: self._row(instance, names[instance.id]) for instance in shown},
             "timeline": {
                 instance.id: [list(entry) for entry in list(self._instances.of(instance.id).states)]
                 for instance in shown
@@ -126,10 +132,11 @@ class ClusterControl(Panel):
         known = lines(instance.output, OUTPUT) if instance.output else self._instances.of(instance.id).output
         return known[-OUTPUT:]
 
-    def _row(self, instance: InstanceFacts) -> dict[str, Any]:
+    def _row(self, instance: InstanceFacts, name: str) -> dict[str, Any]:
         return {
             "state": instance.state,
-            "provider": None if instance.provider is None else clean(instance.provider, 60),
+            "name": clean(name, 80),
+            "placed": instance.provider is not None,
             "address": None if instance.address is None else clean(instance.address, 60),
             "started": milliseconds(instance.started),
             "since": milliseconds(instance.since),

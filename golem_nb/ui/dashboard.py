@@ -233,7 +233,8 @@ class Dashboard(Panel):
         if self._recorder is not None and now - self._prices_at > SLOW:
             self._prices_at = now
             self._prices = prices_part(self._recorder.offers())
-        services = pd.DataFrame({name: [] for name in ("service", "provider", "state", "start", "end")})
+        columns = ("service", "class", "job", "provider", "state", "start", "end")
+        services = pd.DataFrame({name: [] for name in columns})
         if self._recorder is not None:
             services = self._recorder.services()
         return {

@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from golem_nb.frames.instances import instance_names
 from golem_nb.log import pluralize
 from golem_nb.ui.markup import bar, box, e, facts, render, table
 from golem_nb.ui.sources import ClusterFacts, JobFacts, SessionFacts
@@ -280,11 +281,12 @@ def cluster_html(
     now
         The time of the snapshot.
     """
+    names = instance_names((item.id, item.provider) for item in cluster.instances)
     written = [
         e(
             "div",
             "margin-top:6px",
-            e("b", "", f"Output of the instance on {clean(item.provider or 'no provider', 60)}"),
+            e("b", "", f"Output of the instance on {clean(names[item.id], 80)}"),
             _pre(text),
         )
         for item in cluster.instances[:MOST_ROWS]
@@ -293,7 +295,7 @@ def cluster_html(
     rows = [
         (
             item.state,
-            clean(item.provider or "–", 60),
+            clean(names[item.id], 80),
             clean(item.address or "–", 60),
             "–" if item.per_hour_now is None else amount(item.per_hour_now),
             clean(item.error or item.message or "", 200),

@@ -167,7 +167,9 @@ def test_one_instance_is_restarted_and_one_is_stopped_on_the_daemon(notebook: Op
     expect(control).to_contain_text("2 of 2 instances running", timeout=60_000)
     book.ask("0", "before = agreements(); ids = [each.id for each in cluster.instances]")
     table.get_by_role("button", name="Restart").first.click()
-    expect(question).to_contain_text("and start another one?")
+    expect(question).to_contain_text(
+        re.compile(r"and start another one\? .* new one costs [\d.]+ GLM an hour")
+    )
     question.get_by_role("button", name="Restart").click()
     # one of them is gone, another one is there, and the other of the two was left alone
     book.wait_for("(len(agreements() & before), len(agreements() - before))", "(1, 1)", timeout=60)

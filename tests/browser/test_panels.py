@@ -458,11 +458,37 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
     question.get_by_role("button", name="Start").click()
     book.wait_for("cluster.pressed[-1:]", "[('add', 1)]")
     wanted = control.get_by_label("Instances wanted")
+    # what is no number of instances is none: nothing is asked, and nothing done
+    hint = control.locator(".gnb-hint")
+    for typed in ("", "-1", "1.5", "1000"):
+        wanted.fill(typed)
+        wanted.press("Enter")
+        expect(hint).to_have_text(
+            "How many instances are wanted is a whole number from 0 to 200. Nothing was changed."
+        )
+        expect(question).to_be_hidden()
+        expect(wanted).to_have_attribute("aria-invalid", "true")
+    book.screenshot("cluster-no-number", control)
+    wanted.press("Escape")
+    expect(wanted).to_have_value("5")
+    expect(hint).to_be_hidden()
+    wanted.fill("")
+    control.get_by_role("button", name="Set").click()
+    expect(hint).to_be_visible()
+    rows.get_by_role("button", name="Stop sun-01").focus()
+    expect(wanted).to_have_value("5")
+    expect(hint).to_be_hidden()
+    assert book.ask("len(cluster.pressed)") == "1"
+    # what is suspended is not one of those that are wanted
     wanted.fill("2")
+    control.get_by_role("button", name="Set").click()
+    expect(question).to_contain_text("Stop 1 instance, one without a provider?")
+    question.get_by_role("button", name="No").click()
+    wanted.fill("1")
     wanted.press("Enter")
-    expect(question).to_contain_text("Stop 2 instances?")
+    expect(question).to_contain_text("Stop 2 instances, <img src=x")
     question.get_by_role("button", name="Stop").click()
-    book.wait_for("cluster.pressed[-1]", "('scale', 2)")
+    book.wait_for("cluster.pressed[-1]", "('scale', 1)")
     for button, confirm, pressed in (
         ("Suspend sun-01", "Suspend", "('suspend_instance', '00000000-aaaa')"),
         ("Restart sun-01", "Restart", "('restart_instance', '00000000-aaaa')"),
@@ -470,6 +496,11 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
         ("Resume kiełbasa", None, "('resume_instance', '20000000-aaaa')"),
     ):
         rows.get_by_role("button", name=button).click()
+        if confirm == "Restart":
+            expect(question).to_contain_text(
+                re.compile(r"new one costs 0\.1500 GLM an hour, 0\.4\d+ GLM until")
+            )
+            book.screenshot("cluster-restart", control)
         if confirm:
             question.get_by_role("button", name=confirm).click()
         book.wait_for("cluster.pressed[-1]", pressed)
@@ -483,7 +514,7 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
     lanes = control.locator(".gnb-timeline .gnb-lane")
     expect(lanes).to_have_count(5)
     expect(lanes.first).to_have_attribute(
-        "aria-label", re.compile(r"pending for 30 s, starting for 30 s, running for 1 min")
+        "aria-label", re.compile(r"sun-01: pending for 30 s, starting for 30 s, running for 1 min")
     )
 
 
@@ -559,7 +590,7 @@ def test_instances_that_come_later_are_bars_along_the_time(notebook: Open) -> No
     book.ask("emit(rush.service(Instance(), 0, 'pending', 'starting', 'running'))")
     panel(book, "dashboard").get_by_label("Services").check()
     expect(plot.locator(".legendtext")).to_have_text(["starting", "running"])
-    expect(plot.locator(".y4tick text")).to_have_text(["abcdef"])
+    expect(plot.locator(".y4tick text")).to_have_text(["sun"])
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

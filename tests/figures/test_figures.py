@@ -228,6 +228,29 @@ def test_states_are_told_by_pattern_too(recorder: Recorder) -> None:
     assert len({shape for _, shape in looks}) == len(looks)
 
 
+def test_instances_are_called_as_in_their_panel() -> None:
+    recorder, rush = Recorder(), Rush(["sun", HOSTILE])
+    for event in rush.begin():
+        recorder.take(event)
+    for index, provider in enumerate((0, 1, 0)):
+        for event in rush.service(Instance(f"instance-{index}"), provider, "pending", "starting", "running"):
+            recorder.take(event)
+    # another cluster counts its own
+    other = Rush(["sun"], job="another")
+    other.agreements[0].id, other.activities[0].id = "agreement-9", "activity-9"
+    for event in (*other.begin(), *other.service(Instance("instance-9"), 0, "pending", "starting")):
+        recorder.take(event)
+    figure = figures.service_states(recorder.services(), datetime.now(UTC))
+    ticks = dict(zip(figure.layout.yaxis.tickvals, figure.layout.yaxis.ticktext, strict=True))
+    hostile = ticks.pop("instance-1")
+    assert "<" not in hostile
+    assert ticks == {"instance-0": "sun", "instance-2": "sun (2)", "instance-9": "sun"}
+    # each has its bars in its own row, and says in full what it is
+    (running,) = (bar for bar in figure.data if bar.name == "running")
+    assert list(running.y) == ["instance-0", "instance-1", "instance-2"]
+    assert running.customdata[2][0] == "Instance on sun (2)"
+
+
 def test_throughput_adds_up(recorder: Recorder) -> None:
     counts = finished_counts(recorder.tasks())
     assert counts["finished"].iloc[-1] == 96
