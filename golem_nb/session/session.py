@@ -697,19 +697,31 @@ class Session(SessionViews):
         >>> print(session.stop())
         """
         if self._bill is None:
-            self._core.portal.wait(
-                self._close(wait_for_payments),
-                keep=True,
-                notice=lambda: "Stopped waiting. The session goes on stopping; stop() waits for it again.",
-            )
-            self._core.thread.close()
+            try:
+                self._core.portal.wait(
+                    self._close(wait_for_payments),
+                    keep=True,
+                    notice=lambda: (
+                        "Stopped waiting. The session goes on stopping; stop() waits for it again."
+                    ),
+                )
+            except (SessionClosedError, concurrent.futures.CancelledError):
+                # its thread ends as soon as the first of those who stop it knows that it is over
+                if self._bill is None:
+                    raise
+        # not only by who has waited to the end: that may have been interrupted
+        self._core.thread.close()
         assert self._bill is not None
         return self._bill
 
     async def _stop(self, wait_for_payments: bool = True) -> Bill:
         if self._bill is None:
-            await self._core.portal.call(self._close(wait_for_payments), keep=True)
-            await asyncio.to_thread(self._core.thread.close)
+            try:
+                await self._core.portal.call(self._close(wait_for_payments), keep=True)
+            except SessionClosedError:
+                if self._bill is None:
+                    raise
+        await asyncio.to_thread(self._core.thread.close)
         assert self._bill is not None
         return self._bill
 

@@ -37,6 +37,7 @@ class EngineThread:
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
         self._closed = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -73,15 +74,18 @@ class EngineThread:
             raise SessionClosedError("The session was stopped: make a new one with Session(...)") from error
 
     def close(self, grace: float = 2.0) -> None:
-        """Cancel what still runs and end the thread, in `grace` seconds; may be called again."""
-        if self._closed or self.inside:
+        """Cancel what still runs and end the thread, in `grace` seconds; several may call it, and again."""
+        if self.inside:
             return
-        with contextlib.suppress(SessionClosedError, concurrent.futures.TimeoutError):
-            self.submit(self._cancel_all(grace)).result(grace)
-        self._closed = True
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(grace)
+        with self._closing:  # one after the other: they would cancel each other
+            if self._closed:
+                return
+            with contextlib.suppress(SessionClosedError, concurrent.futures.TimeoutError):
+                self.submit(self._cancel_all(grace)).result(grace)
+            self._closed = True
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(grace)
 
     async def _cancel_all(self, grace: float) -> None:
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -105,6 +105,24 @@ async def test_who_stops_awaiting_ends_the_wait_but_not_what_is_kept(
     assert ended == ["wait cancelled", "action done"]
 
 
+def test_several_may_close_a_thread(thread: EngineThread, portal: Portal) -> None:
+    cleaned: list[int] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.3)  # whoever closes is waiting while the others come
+            cleaned.append(1)
+
+    portal.start(work())
+    time.sleep(0.05)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert [closing.result(10) for closing in [pool.submit(thread.close) for _ in range(4)]] == [None] * 4
+    assert cleaned == [1]
+    assert not thread.alive
+
+
 def test_a_closed_thread_says_so(thread: EngineThread, portal: Portal) -> None:
     ended: list[str] = []
 

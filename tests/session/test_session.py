@@ -128,6 +128,16 @@ def test_who_stops_waiting_for_the_end_may_wait_again(
     assert session.stop() is bill
 
 
+def test_several_may_stop_a_session(network: LocalNetwork, data_dir: Path) -> None:
+    """As the button of its card does while a cell is at it."""
+    for _ in range(5):
+        session = Session(budget=1, network=network, name="stopped by many")
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            bills = [stopping.result(30) for stopping in [pool.submit(session.stop) for _ in range(8)]]
+        assert len(set(map(id, bills))) == 1
+        assert session.facts().state == "stopped"
+
+
 @pytest.mark.localnet
 def test_the_card_knows_what_the_account_holds(data_dir: Path, alpine: Any) -> None:
     # a network whose account no other session pays from
