@@ -84,7 +84,8 @@ def test_a_ledger_that_is_deleted_under_a_session(
     session = Session(budget=1, network=network, name="deleted ledger")
     before = session.run("echo {}", ["a"], payload=alpine)
     before.result(60)
-    shutil.rmtree(ledger_file(data_dir).parent)
+    # at once: the session may be writing, and puts its file there again while the folder is being emptied
+    shutil.rmtree(ledger_file(data_dir).parent.rename(data_dir / "deleted"))
     after = session.run("echo {}", ["b"], payload=alpine)
     after.result(60)
     assert sum("was deleted or replaced while it was in use" in line for line in caplog.messages) == 1
