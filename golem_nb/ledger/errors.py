@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from golem_nb.exceptions import GolemError
 
-__all__ = ["LedgerError", "LedgerLockedError", "LedgerVersionError", "LedgerWarning", "LedgerWriteError"]
+__all__ = [
+    "LedgerError",
+    "LedgerLockedError",
+    "LedgerVersionError",
+    "LedgerWarning",
+    "LedgerWriteError",
+    "is_locked",
+]
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether SQLite says that another program keeps the file locked."""
+    # the primary code; the rest says where it came from
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class LedgerError(GolemError):
@@ -41,9 +56,12 @@ class LedgerWriteError(LedgerError):
 
     def __init__(self, path: Path, cause: BaseException) -> None:
         self.path = path
+        remedy = "make room on its disk, or see who may write there"
+        if is_locked(cause):
+            remedy = "close whatever else has it open for writing (a database browser, a backup)"
         super().__init__(
-            f"The ledger {path} cannot be written ({cause}), so nothing new is reserved: make room on its "
-            "disk, or see who may write there. What is running goes on."
+            f"The ledger {path} cannot be written ({cause}), so nothing new is reserved: {remedy}. What is "
+            "running goes on."
         )
 
 

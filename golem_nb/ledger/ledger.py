@@ -7,7 +7,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,7 @@ from golem_nb.ledger.records import FinishedItem, Place, ProviderRecord, moment,
 from golem_nb.ledger.reputation import ProviderRecords
 from golem_nb.ledger.schema import connect, prepare
 from golem_nb.ledger.writer import Writer
+from golem_nb.log import get_logger
 
 if TYPE_CHECKING:
     from golem_nb.config import ApiConfig
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from golem_nb.services import ServiceSerialization
 
 __all__ = ["Ledger"]
+
+logger = get_logger(__name__)
 
 
 class Ledger:
@@ -42,6 +45,8 @@ class Ledger:
     ----------
     path
         The file; by default ``ledger/ledger.sqlite3`` below `GOLEM_NB_DATA_DIR` or in the user's data folder.
+    warn
+        Called, in any thread, when it cannot be written, or was deleted in use; by default that is logged.
 
     Raises
     ------
@@ -65,11 +70,11 @@ class Ledger:
             await book.close()
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, warn: Callable[[str], None] = logger.warning) -> None:
         self.path = path if path is not None else default_path()
         self._locks = self.path.with_name("sessions")
         prepare(self.path)
-        self._writer = Writer(self.path)
+        self._writer = Writer(self.path, warn)
         self._reader, self._read = connect(self.path), self._writer.file
         self._reading = threading.Lock()
         self._closed = False

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from golem_nb.ledger.errors import LedgerError, LedgerLockedError, LedgerVersionError, LedgerWarning
+from golem_nb.ledger.errors import (
+    LedgerError,
+    LedgerLockedError,
+    LedgerVersionError,
+    LedgerWarning,
+    is_locked,
+)
 from golem_nb.ledger.locks import turn
 
 __all__ = ["BESIDE", "VERSION", "connect", "prepare"]
@@ -125,7 +131,7 @@ def prepare(path: Path) -> None:
             try:
                 _bring_up_to_date(path)
             except sqlite3.OperationalError as error:
-                if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                if is_locked(error):
                     raise LedgerLockedError(path) from error
                 raise
             except sqlite3.DatabaseError as error:
@@ -181,8 +187,3 @@ def _set_aside(path: Path) -> Path:
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     return aside
-
-
-def _code(error: sqlite3.Error) -> int:
-    """The primary code; the rest says where it came from."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +16,11 @@ from golem_nb.ledger.errors import LedgerError, LedgerWriteError
 from golem_nb.ledger.locks import SessionLock
 from golem_nb.ledger.rescue import OpenFile, rescue
 from golem_nb.ledger.schema import connect
+from golem_nb.log import get_logger, pluralize
 
 __all__ = ["Statement", "Writer"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: A statement and its parameters.
 Statement = tuple[str, Sequence[Any]]
@@ -50,10 +50,13 @@ class Writer:
     ----------
     path
         The ledger's file, prepared.
+    warn
+        Called with what the user should know, in any thread.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, warn: Callable[[str], None] = logger.warning) -> None:
         self._path = path
+        self._warn = warn
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._deferred: list[Statement] = []
         self._closed = False
@@ -115,7 +118,11 @@ class Writer:
                 going_on = False
             self._commit(group)
         if self._deferred:
-            logger.error("%d entries of the ledger were lost: %s", len(self._deferred), self.problem)
+            missing = pluralize(len(self._deferred), "entry", "entries")
+            self._warn(
+                f"The ledger {self._path} was closed without its last {missing}, for which there was no room "
+                f"until the end: {self.problem}"
+            )
         self._connection.close()
 
     def _commit(self, group: Sequence[_Write]) -> None:
@@ -134,7 +141,7 @@ class Writer:
             failure = LedgerWriteError(self._path, error)
             failure.__cause__ = error
             if self.problem is None:
-                logger.warning("%s", failure)
+                self._warn(str(failure))
             self.problem = str(failure)
             if write.can_wait:
                 # what a full disk cannot take is taken later; what is wrong in itself never would be
@@ -173,10 +180,9 @@ class Writer:
         gone = self._connection
         self._connection, self.file = _open(self._path)
         gone.close()
-        logger.warning(
-            "The ledger %s was deleted or replaced while it was in use. All that was in it was written there "
-            "again; stop sessions before you move or delete it.",
-            self._path,
+        self._warn(
+            f"The ledger {self._path} was deleted or replaced while it was in use. All that was in it was "
+            "written there again; stop sessions before you move or delete it."
         )
 
 

@@ -183,7 +183,7 @@ class Core:
         self.daemon = daemon = await place.open()
         try:
             await self._ask_who()
-            self.ledger = await asyncio.to_thread(Ledger)
+            self.ledger = await asyncio.to_thread(Ledger, warn=self.warn)
             try:
                 # no copy: the ledger goes on counting, and nobody writes to this
                 self.known.maps = [await asyncio.to_thread(self.ledger.providers)]  # type: ignore[arg-type]

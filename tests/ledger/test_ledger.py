@@ -339,6 +339,19 @@ def test_a_locked_ledger_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     Ledger().close()
 
 
+async def test_a_ledger_that_is_locked_in_use_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema_module.connect, "__kwdefaults__", {"busy": 0.2})
+    with Ledger() as ledger:
+        book = ledger.begin("default", NODE, "hoodi", Decimal(1), PLACE)
+        with sqlite3.connect(folder / "ledger.sqlite3", isolation_level=None) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerWriteError, match="close whatever else has it open for writing"):
+                await reserve(book)
+            connection.execute("ROLLBACK")
+        connection.close()
+        await reserve(book)
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="GOLEM_NB_DATA_DIR"):

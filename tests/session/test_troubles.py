@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from golem_nb import Session
-from golem_nb.ledger import Ledger, LedgerVersionError, LedgerWarning, RecoveryReport
+from golem_nb.ledger import Ledger, LedgerVersionError, LedgerWarning, LedgerWriteError, RecoveryReport
 from golem_nb.localnet import LocalNetwork, state_of
 from golem_nb.rest.errors import DaemonUnreachableError
 from tests.waiting import soon
@@ -76,6 +76,27 @@ def test_finished_items_are_remembered_by_later_sessions(
     assert later.remembered("no such job") == {}
     assert later.remembered(job.id, name="another") == {}
     later.stop()
+
+
+def test_a_full_disk_is_said(network: LocalNetwork, data_dir: Path, alpine: Any) -> None:
+    """What runs goes on, what is new is refused, and the user hears of it, at the end, too."""
+    session = Session(budget=1, network=network, name="no room")
+    # SQLite's own limit gives the error that a full disk gives
+    connection = session._core.ledger.writer._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    job = session.run(
+        "head -c 20000 /dev/zero | tr '\\0' x; sleep {}", [0] * 20, payload=alpine, max_workers=1
+    )
+    assert soon(lambda: job.progress.running)
+    connection.execute(f"PRAGMA max_page_count = {pages + 10}")
+    assert [len(value) for value in job.result(60)] == [20000] * 20
+    assert soon(lambda: bool(session.warnings))
+    (warning,) = session.warnings
+    assert "cannot be written (database or disk is full), so nothing new is reserved" in warning
+    with pytest.raises(LedgerWriteError, match="make room on its disk"):
+        session.run("true", payload=alpine).result(60)
+    assert session.stop().accepted > 0
+    assert "was closed without its last" in session.warnings[-1]
 
 
 def test_a_ledger_that_is_deleted_under_a_session(
