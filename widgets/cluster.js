@@ -238,10 +238,11 @@ function render(context) {
       const ask = (/** @type {string} */ action, /** @type {string} */ yes) =>
         frame.ask(QUESTIONS[action](store.state(), id, store.now()), yes, () => act(action));
       const message = h("input", { type: "text", "aria-label": "Message", maxlength: "10000" });
+      const say = frame.draft(`message ${id}`, message);
       const send = entry(message, "Send message", () => {
         if (!message.value) return;
         act("send_message", { text: message.value });
-        message.value = "";
+        say("");
       });
       const page = h("a", { target: "_blank", rel: "noopener noreferrer", hidden: true }, "Open the proxied page");
       const output = h("pre", { tabindex: "0", "aria-label": "End of the output" });

@@ -417,6 +417,7 @@ function render(context) {
       message(message) {
         if (message.kind === "offers") soon();
       },
+      wake: () => store.send({ kind: "want" }),
       close() {
         cancelAnimationFrame(due);
         clearTimeout(telling);

@@ -12,11 +12,11 @@ import { storeOf } from "./store.js";
 const SPEAK = 4000;
 
 /**
- * What the person has opened or folded, by panel: an output that is replaced, as at the end of a batch, is another
+ * What the person has opened or typed, by panel: an output that is replaced, as at the end of a batch, is another
  * view of the same panel.
- * @type {Map<string, Map<string, boolean>>}
+ * @type {Map<string, Map<string, any>>}
  */
-const folds = new Map();
+const kept = new Map();
 
 /**
  * @typedef {object} Frame
@@ -28,9 +28,20 @@ const folds = new Map();
  * @property {(question: string, yes: string, action: () => void) => void} ask Ask the person first.
  * @property {(name: string, details: HTMLDetailsElement) => HTMLDetailsElement} keep What the person has opened stays
  *   open when the output is replaced.
+ * @property {(name: string, input: HTMLInputElement) => (text: string) => void} draft What the person has typed stays,
+ *   too; returns what puts another text in its place.
  * @property {(node: Element) => boolean} focused Whether the focus is in an element.
  * @property {(text: string) => void} say Tell it to screen readers.
  * @property {(text: string, mark?: string) => void} title
+ */
+
+/**
+ * @typedef {object} Parts
+ * @property {(state: State) => void} update
+ * @property {(message: Message, buffers: DataView[]) => void} [message]
+ * @property {() => void} [wake] Messages got lost on their way: ask again for what is no state.
+ * @property {() => void} [tick]
+ * @property {() => void} [close]
  */
 
 /** @type {Map<string, Uint8ClampedArray>} */
@@ -81,7 +92,7 @@ export function isDark(el) {
  * Build a panel in `el` and keep it up to date; returns what takes it down again.
  * @param {Context} context
  * @param {string} name Class of the panel.
- * @param {(frame: Frame) => { update: (state: State) => void, message?: (message: Message, buffers: DataView[]) => void, tick?: () => void, close?: () => void }} build
+ * @param {(frame: Frame) => Parts} build
  * @returns {() => void}
  */
 export function panel({ model, el }, name, build) {
@@ -104,6 +115,8 @@ export function panel({ model, el }, name, build) {
     question.replaceChildren();
   };
 
+  const left = kept.get(store.state().uid) ?? new Map();
+  kept.set(store.state().uid, left);
   let saidAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let saying;
@@ -141,9 +154,15 @@ export function panel({ model, el }, name, build) {
       };
       no.focus();
     },
+    draft(name, input) {
+      input.value = left.get(name) ?? "";
+      input.addEventListener("input", () => left.set(name, input.value));
+      return (text) => {
+        input.value = text;
+        left.set(name, text);
+      };
+    },
     keep(name, details) {
-      const left = folds.get(store.state().uid) ?? new Map();
-      folds.set(store.state().uid, left);
       details.open = left.get(name) ?? details.open;
       details.addEventListener("toggle", () => left.set(name, details.open));
       return details;
@@ -227,7 +246,8 @@ export function panel({ model, el }, name, build) {
     }
   };
   const unlisten = store.listen((message, buffers) => {
-    if (message && parts.message) parts.message(message, buffers);
+    if (message) parts.message?.(message, buffers);
+    else parts.wake?.();
   });
   model.on("change:state", onChange);
   const clock = setInterval(() => {

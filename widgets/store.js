@@ -37,7 +37,8 @@ export function patched(state, patch) {
  * @property {() => void} cut Note that the kernel has ended: another one knows nothing of this model.
  * @property {() => void} check Do something about it, if nothing was heard for long.
  * @property {(message: Message, buffers?: ArrayBufferView[]) => void} send
- * @property {(listener: (message: Message | null, buffers: DataView[]) => void) => () => void} listen
+ * @property {(listener: (message: Message | null, buffers: DataView[]) => void) => () => void} listen Messages; null
+ *   when those that came so far may have been lost.
  */
 
 /** @type {WeakMap<Model, Store>} */
@@ -74,7 +75,14 @@ export function storeOf(model) {
     check() {
       if (doubted || Date.now() - heard < DOUBT) return;
       doubted = true;
-      reconnect(model).then((done) => done && store.send({ kind: "hello" }), () => {});
+      reconnect(model).then(
+        (done) => {
+          if (!done) return;
+          store.send({ kind: "hello" });
+          for (const listener of listeners) listener(null, []);
+        },
+        () => {},
+      );
     },
     send: (message, buffers) => tell(model, message, buffers),
     listen(listener) {

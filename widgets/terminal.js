@@ -66,11 +66,12 @@ function render(context) {
       "Run",
       () => {
         store.send({ kind: "line", text: line.value });
-        line.value = "";
+        type("");
         place = -1;
       },
       { hidden: true },
     );
+    const type = frame.draft("line", line);
     let place = -1;
     line.addEventListener("keydown", (event) => {
       const history = store.state().history;
@@ -78,7 +79,7 @@ function render(context) {
       if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
       event.preventDefault();
       place = Math.min(Math.max(place + (event.key === "ArrowUp" ? 1 : -1), -1), history.length - 1);
-      line.value = place < 0 ? "" : history[history.length - 1 - place];
+      type(place < 0 ? "" : history[history.length - 1 - place]);
     });
     const ended = h("p", { class: "gnb-ended", role: "status", hidden: true });
     const hint = h("p", { class: "gnb-muted gnb-hint" });
@@ -90,8 +91,15 @@ function render(context) {
 
     const typing = new Typing((message) => store.send(message), crypto.getRandomValues(new Uint32Array(2)).join("-"));
     const keys = (/** @type {string} */ text) => typing.type(text);
+    const live = () => !store.state().ended && !store.gone();
     area.addEventListener("keydown", (event) => {
-      if (store.state().mode !== "keys" || store.state().ended) return;
+      if (!live()) return;
+      if (store.state().mode === "lines" && [...event.key].length === 1 && !event.ctrlKey && !event.metaKey) {
+        // who types where the text appears means the line below it
+        line.focus();
+        return;
+      }
+      if (store.state().mode !== "keys") return;
       if (event.ctrlKey && event.key === "]") {
         // the way out for people without a mouse
         event.preventDefault();
@@ -107,7 +115,7 @@ function render(context) {
       keys(text);
     });
     area.addEventListener("paste", (event) => {
-      if (store.state().mode !== "keys") return;
+      if (store.state().mode !== "keys" || !live()) return;
       event.preventDefault();
       const text = (event.clipboardData?.getData("text/plain") ?? "").replaceAll(/\r?\n/g, "\r");
       // what is pasted must not end the brackets that say that it was pasted
@@ -135,7 +143,7 @@ function render(context) {
         if (!node.firstChild) node.append("\u200b");
         return node;
       };
-      const cursor = screen.cursorShown && !store.state().ended && store.state().mode === "keys";
+      const cursor = screen.cursorShown && live() && store.state().mode === "keys";
       let last = screen.lines.length;
       if (!screen.main) while (last > screen.y + 1 && !screen.lines[last - 1].length) last--;
       area.replaceChildren(
@@ -163,9 +171,12 @@ function render(context) {
       }
     });
     measure.observe(area);
-    store.send({ kind: "want" });
+    const want = () => store.send({ kind: "want" });
+    want();
+    let looks = "";
 
     return {
+      wake: want,
       message(message, buffers) {
         if (message.kind === "typed" && message.page === typing.page) typing.taken();
         if (message.kind !== "output") return;
@@ -177,14 +188,18 @@ function render(context) {
         soon();
       },
       update(state) {
-        frame.title(`Terminal on ${state.title}`, "❯");
         const over = state.ended != null;
-        form.hidden = state.mode !== "lines" || over;
+        frame.title(`Terminal on ${state.title}${over ? " · ended" : ""}`, over ? "■" : "❯");
+        form.hidden = state.mode !== "lines";
+        for (const control of form.querySelectorAll("input, button")) {
+          /** @type {HTMLInputElement | HTMLButtonElement} */ (control).disabled = over;
+        }
+        put(area, "aria-readonly", over ? "true" : null);
         ended.hidden = !over;
         write(ended, state.ended ?? "");
         interrupt.hidden = over;
         close.hidden = over;
-        reopen.hidden = !over || state.final;
+        reopen.hidden = !over || state.lost || state.final;
         put(area, "aria-busy", state.running ? "true" : null);
         write(
           hint,
@@ -196,7 +211,10 @@ function render(context) {
                 ? "Each line is a command of its own. Arrow keys go through earlier ones."
                 : "Connecting …",
         );
-        soon();
+        // what was marked with the mouse would be marked no longer
+        const now = `${state.mode} ${over} ${frame.root.getAttribute("data-theme")}`;
+        if (now !== looks) soon();
+        looks = now;
       },
       close() {
         measure.disconnect();

@@ -38,6 +38,15 @@ NO_INTERRUPT = (
 )
 
 
+#: What it means for a shell that an instance is in one of these states.
+_LOST = {
+    "pending": "The instance has no provider at the moment.",
+    "terminated": "The instance has ended.",
+    "suspended": "The instance is suspended. When it is resumed, open a terminal on the one that takes its place.",
+    "unresponsive": "The provider of the instance does not answer any more.",
+}
+
+
 class ShellError(GolemError):
     """There can be no shell on an instance."""
 
@@ -91,6 +100,14 @@ class InstanceShell:
         name = clean(self._service.provider_name or "a provider", 60)
         return name if node is None else f"{name} at {node.ip}"
 
+    @property
+    def lost(self) -> str | None:
+        """Why there is no instance to work on any more, in words; None while there is one."""
+        if self._service.is_available:
+            return None
+        state = self._service.state.value
+        return _LOST.get(state, f"The instance is {state}.")
+
     def open(self) -> None:
         """Begin; from any thread."""
         self._future = self._start(self._run())
@@ -122,8 +139,6 @@ class InstanceShell:
     async def _run(self) -> None:
         reason = "The shell has ended."
         try:
-            if not self._service.is_available:
-                raise ShellError(f"The instance is {self._service.state.value}: there is nothing to work on")
             self._tunnel = await self._connect()
             if self._tunnel is not None:
                 self.mode = "keys"

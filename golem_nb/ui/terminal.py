@@ -66,7 +66,8 @@ class Terminal(Panel):
         self._all = False
         self._shell = self._make()
         super().__init__(pump)
-        self._shell.open()
+        if self._shell.lost is None:
+            self._shell.open()
 
     @property
     def ticking(self) -> bool:
@@ -107,7 +108,7 @@ class Terminal(Panel):
 
     def reopen(self) -> None:
         """Begin another shell on the same instance."""
-        if self._end_reason is not None:
+        if self._end_reason is not None and self._shell.lost is None:
             self._end_reason = None
             self._shell = self._make()
             self._shell.open()
@@ -120,11 +121,17 @@ class Terminal(Panel):
 
     def describe(self) -> dict[str, Any]:
         """Return the state for the browser; output goes beside it."""
+        lost = self._shell.lost
+        if lost is not None:
+            # a shell that executes lines waits for the next one and would not notice
+            self._end_reason = lost
+            self._shell.close()
         return {
             "title": self._shell.title,
             "mode": self._shell.mode,
             "running": self._shell.busy,
             "ended": None if self._end_reason is None else clean(self._end_reason, 600),
+            "lost": lost is not None,
             "history": list(self._history),
         }
 
@@ -162,7 +169,8 @@ class Terminal(Panel):
         self._pump.mark()
 
     def _ended_with(self, reason: str) -> None:
-        self._end_reason = reason
+        # that the instance has ended says more than that its shell has
+        self._end_reason = self._shell.lost or reason
         self._pump.mark()
 
     def on_other(self, message: Mapping[str, Any], _buffers: list[Any], /) -> None:
@@ -183,5 +191,6 @@ class Terminal(Panel):
             if isinstance(columns, int) and isinstance(rows, int):
                 self._shell.resize(columns, rows)
         elif kind == "want":
-            self._all = True
+            with self._lock:
+                self._all = True
             self._changed()

@@ -241,6 +241,7 @@ class Shell(InstanceShell):
     """A shell on no instance: hears what is typed, says what it is told to."""
 
     title = "sun-01 at 192.168.0.2"
+    lost: Any = None
 
     def open(self) -> None:
         self.mode = "keys"

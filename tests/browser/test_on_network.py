@@ -365,7 +365,22 @@ inside.terminal()
     book.screenshot("terminals")
     # a page that is loaded again finds what was written
     book.reload()
-    expect(book.cell(1).get_by_role("textbox", name="Terminal.")).to_contain_text("after 42", timeout=30_000)
+    expect(area).to_contain_text("after 42", timeout=30_000)
+    expect(other).to_contain_text("exit code 1")
+    # what was being typed is not thrown away with the instance
+    line.fill("echo never")
+    expect(book.cell(2).get_by_role("button", name="Interrupt")).to_be_visible()
+    book.ask("(inside.stop_instance(inside.instances[0].id), outside.stop_instance(outside.instances[0].id))")
+    for index in (1, 2):
+        found = book.cell(index).locator(".gnb-terminal")
+        expect(found).to_contain_text("The instance has ended.", timeout=30_000)
+        expect(found.locator("h3")).to_contain_text("· ended")
+        expect(found.get_by_role("button", name="Open again")).to_be_hidden()
+        expect(found.locator(".gnb-cursor")).to_have_count(0)
+        book.screenshot(f"terminal-ended-{index}", found)
+    expect(line).to_be_disabled()
+    expect(line).to_have_value("echo never")
+    expect(book.cell(2).get_by_role("button", name="Run")).to_be_disabled()
 
 
 #: Writes a line of ten megabytes, and one that would be an image.

@@ -518,6 +518,39 @@ def test_a_cluster_is_steered(notebook: Open) -> None:
     )
 
 
+def test_a_line_that_is_typed_outlives_its_view(notebook: Open) -> None:
+    show = "shell = terminal(); shell._shell.mode = 'lines'; shell._shell.say(b'one two'); shell"
+    book = notebook([START, show, "shell"])
+    first, second = panel(book, "terminal"), panel(book, "terminal", 1)
+    line = first.get_by_role("textbox", name="Command line")
+    line.fill("half a comm")
+    # a view of the same terminal that is made anew
+    book.run_cell(2)
+    again = second.get_by_role("textbox", name="Command line")
+    expect(again).to_have_value("half a comm")
+    expect(second.get_by_role("textbox", name="Terminal.")).to_contain_text("one two")
+    # who types into the screen means the line
+    second.get_by_role("textbox", name="Terminal.").click()
+    book.page.keyboard.type("xyz")
+    expect(again).to_be_focused()
+    expect(again).to_have_value("half a commxyz")
+    again.press("Enter")
+    expect(again).to_have_value("")
+    second.evaluate("node => { node.dataset.old = 1; }")
+    book.run_cell(2)
+    expect(second).not_to_have_attribute("data-old", "1")
+    expect(again).to_have_value("")
+    expect(again).to_be_focused()
+    # what is marked with the mouse stays so while nothing is written
+    screen = second.get_by_role("textbox", name="Terminal.")
+    marked = "() => String(document.getSelection()).trim()"
+    screen.locator("div").first.evaluate("node => document.getSelection().selectAllChildren(node)")
+    assert book.page.evaluate(marked) == "one two"
+    book.ask("(setattr(shell._shell, 'busy', True), shell._changed())")
+    expect(screen).to_have_attribute("aria-busy", "true")
+    assert book.page.evaluate(marked) == "one two"
+
+
 RUSH = """
 import threading
 from rush import Rush
@@ -638,6 +671,12 @@ def test_on_a_machine_that_is_too_busy_panels_are_late_but_live(notebook: Open) 
     book.ask("(job.change(done=41), emit(rush.turn()))")
     expect(panel(book, "progress")).to_contain_text("41 of 50 items done")
     expect(plot.locator(".bartext", has_text="18").first).to_be_visible()
+    # nor what is no state
+    book.add(
+        "explorer = desk.market(Stall(20)); explorer", "shell = terminal(); shell._shell.say(b'hello'); shell"
+    )
+    expect(panel(book, "market")).to_contain_text("20 of 20 offers shown", timeout=30_000)
+    expect(panel(book, "terminal").get_by_role("textbox", name="Terminal.")).to_contain_text("hello")
     assert any("Failed to initialize model" in text for text in book.browser.errors)
 
 
