@@ -42,7 +42,7 @@ NO_INTERRUPT = (
 _LOST = {
     "pending": "The instance has no provider at the moment.",
     "terminated": "The instance has ended.",
-    "suspended": "The instance is suspended. When it is resumed, open a terminal on the one that takes its place.",
+    "suspended": "The instance is suspended: when it is resumed, open a terminal on the new one.",
     "unresponsive": "The provider of the instance does not answer any more.",
 }
 
