@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import enum
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -27,6 +31,7 @@ exclude_patterns = ["_build"]
 html_theme = "pydata_sphinx_theme"
 html_title = "golem_nb"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_nav_level": 2,
@@ -36,7 +41,8 @@ html_theme_options = {
     "footer_end": [],
     "show_prev_next": True,
 }
-html_sidebars = {"faq": [], "troubleshooting": []}
+# a page that is a section of its own has nothing to show beside it
+html_sidebars = {"start": []}
 
 # the tutorials are shown as they were saved; the tests run them
 nb_execution_mode = "off"
@@ -73,11 +79,32 @@ HANDLES = {
 } | {"golem_nb.ui.market.MarketExplorer", "golem_nb.ui.dashboard.Dashboard", "golem_nb.ui.terminal.Terminal"}
 
 
+def defaults(cls: type, signature: str) -> str:
+    """Write the defaults of an attrs class as values: autodoc finds how its `__init__` comes by them."""
+    for field in attrs.fields(cls):
+        value = field.default
+        if value is attrs.NOTHING:
+            continue
+        if isinstance(value, attrs.Factory):
+            shown = f"{value.factory.__name__}()" if isinstance(value.factory, type) else "..."
+        elif isinstance(value, enum.Enum):
+            shown = f"{type(value).__name__}.{value.name}"
+        else:
+            shown = repr(value)
+        found = rf"\b({field.alias}: [^=]+ = )(?:attr_dict\['{field.name}'\]\.default|(?:_Nothing\.)?NOTHING)"
+        signature = re.sub(found, lambda match, shown=shown: match[1] + shown, signature)
+    return signature
+
+
 def sign(
-    app: object, what: str, name: str, obj: object, options: object, signature: str, returns: str
+    app: object, what: str, name: str, obj: Any, options: object, signature: str, returns: str
 ) -> tuple[str, str] | None:
-    """Show no constructor of what is only ever returned."""
-    return ("", "") if what == "class" and name in HANDLES else None
+    """Show no constructor of what is only ever returned, and defaults as values."""
+    if what == "class" and name in HANDLES:
+        return "", ""
+    if what == "class" and signature and attrs.has(obj):
+        return defaults(obj, signature), returns
+    return None
 
 
 def setup(app: Any) -> None:

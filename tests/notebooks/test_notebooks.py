@@ -44,6 +44,12 @@ def test_they_are_numbered_without_a_gap() -> None:
     assert numbers == list(range(1, len(NOTEBOOKS) + 1))
 
 
+def test_the_list_of_tutorials_has_them_in_order() -> None:
+    text = (ROOT / "docs" / "tutorials" / "index.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \| \[[^\]]+\]\((\w+\.ipynb)\) \|", text, re.MULTILINE)
+    assert rows == [(str(number), path.name) for number, path in enumerate(NOTEBOOKS, 1)]
+
+
 @pytest.mark.localnet
 @pytest.mark.timeout(420)
 @notebooks
