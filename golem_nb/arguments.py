@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 _SHOWN = 100
 
+#: What begins now, and takes no longer, ends on a date.
+LONGEST = timedelta(days=365_000)
+
 
 def number(value: object) -> int | float | Decimal | None:
     """Return any kind of number, NumPy's and fractions included, as one of Python's own; None for all else.
@@ -63,7 +66,7 @@ def duration(name: str, value: object) -> timedelta:
     TypeError
         It is neither.
     ValueError
-        It is not positive, or longer than a `timedelta` can be.
+        It is not positive, or longer than a thousand years.
     """
     wanted = f"{name} must be a number of seconds, or a timedelta, not {_shown(value)}"
     if isinstance(value, timedelta):
@@ -78,6 +81,8 @@ def duration(name: str, value: object) -> timedelta:
             raise ValueError(wanted) from None
     if time <= timedelta(0):
         raise ValueError(f"{name} must be positive, not {value}")
+    if time > LONGEST:
+        raise ValueError(f"{name} must be a thousand years at most, not {value}")
     return time
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from golem_nb.session.handle import Handle
+from golem_nb.session.handle import Handle
 
 __all__ = ["Jobs"]
 
 
 class Jobs(Mapping[str, Any]):
-    """A mapping from ids to handles, the oldest first; numbers do as well as texts.
+    """A mapping from ids to handles, the oldest first; numbers do as well as texts. New jobs appear in it.
+
+    Parameters
+    ----------
+    handles
+        All handles of the session.
+    kind
+        Those that are jobs here.
 
     Examples
     --------
@@ -22,14 +28,23 @@ class Jobs(Mapping[str, Any]):
     True
     """
 
-    def __init__(self, handles: Mapping[str, Handle[Any, Any]]) -> None:
-        self._handles = dict(handles)
+    def __init__(
+        self, handles: Mapping[str, Handle[Any, Any]], kind: type[Handle[Any, Any]] = Handle
+    ) -> None:
+        self._all = handles
+        self._kind = kind
+
+    @property
+    def _handles(self) -> dict[str, Handle[Any, Any]]:
+        # a copy: other threads begin jobs
+        return {name: each for name, each in list(self._all.items()) if isinstance(each, self._kind)}
 
     def __getitem__(self, key: str | int) -> Any:
+        handles = self._handles
         try:
-            return self._handles[str(key)]
+            return handles[str(key)]
         except KeyError:
-            known = ", ".join(map(repr, self._handles)) or "none yet"
+            known = ", ".join(map(repr, handles)) or "none yet"
             raise KeyError(f"there is no job {key!r}; there are: {known}") from None
 
     def __iter__(self) -> Iterator[str]:

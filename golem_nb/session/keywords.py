@@ -34,15 +34,18 @@ def named(function: Callable[P, R]) -> Callable[P, R]:
         if not open_ended:
             for name in kwargs:
                 if name not in names:
-                    raise TypeError(_advice(function, name, names))
+                    owner = type(args[0]).__name__ if args and "self" in names else None
+                    raise TypeError(_advice(function, owner, name, names))
         return function(*args, **kwargs)
 
     return call
 
 
-def _advice(function: Callable[..., object], name: str, names: list[str]) -> str:
+def _advice(function: Callable[..., object], owner: str | None, name: str, names: list[str]) -> str:
     known = [other for other in names if other not in ("self", "cls")]
+    # a method is known by the class that people use, whatever part of it has it
     title = function.__qualname__.removesuffix(".__new__")
+    title = title if owner is None else f"{owner}.{function.__name__}"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
     return f"{title}() has no parameter {name!r}: {advice}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
-from golem_nb.payload import vm
+from golem_nb.arguments import amount, count, duration
+from golem_nb.payload import PackageException, vm
 from golem_nb.session.session import Session
 
 if TYPE_CHECKING:
@@ -107,19 +108,18 @@ class GolemMagics(Magics):
                 return session
 
     def _run(self, options: argparse.Namespace, cell: str) -> Any:
-        # what is wrong is said before a session is begun for it
         data = None if options.data is None else self._items(options.data)
-        session = Session.find(options.session) or Session(name=options.session)
         try:
+            # what is wrong is said before a session is begun for it
+            workers = count("max_workers", options.workers)
+            timeout = duration("timeout", options.timeout)
+            cost = None if options.max_cost is None else amount("max_cost", options.max_cost)
+            payload = vm.repo(image_tag=options.image)
+            session = Session.find(options.session) or Session(name=options.session)
             job = session.run(
-                cell,
-                data,
-                payload=vm.repo(image_tag=options.image),
-                max_workers=options.workers,
-                timeout=options.timeout,
-                max_cost=options.max_cost,
+                cell, data, payload=payload, max_workers=workers, timeout=timeout, max_cost=cost
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, PackageException) as error:
             raise UsageError(str(error)) from None
         if options.no_wait:
             return job

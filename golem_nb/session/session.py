@@ -72,6 +72,10 @@ AT_EXIT = 1.8
 #: The kernel's own interpreter and packages, as local networks have them.
 PYTHON_IMAGE = "golem_nb/python:latest"
 
+#: What an interrupt shows.
+STILL_STARTING = "Interrupted. The session goes on starting: the same call waits for it again."
+STILL_STOPPING = "Stopped waiting. The session goes on stopping; stop() waits for it again."
+
 DEFAULT_TRIES = 3
 DEFAULT_TIMEOUT = timedelta(minutes=15)
 
@@ -137,6 +141,12 @@ class Session(SessionViews):
 
     _core: Core
 
+    # no properties: IPython evaluates none, so that keys would not be completed in `session.jobs["`
+    #: All jobs of the session, by their ids.
+    jobs: Jobs
+    #: All clusters of the session, by their ids.
+    clusters: Jobs
+
     @named
     def __new__(  # noqa: D102 - the class says it
         cls,
@@ -183,6 +193,7 @@ class Session(SessionViews):
         self._bill: Bill | None = None
         self._closing: asyncio.Task[None] | None = None
         self._core = core = Core(settings, self._warn)
+        self.jobs, self.clusters = Jobs(core.handles), Jobs(core.handles, ClusterHandle)
         core.desk = Desk(self, core.recorder)
         core.on_event, core.on_change = core.desk.take, core.desk.mark
         self._starting = self._core.portal.start(self._core.open())
@@ -195,7 +206,7 @@ class Session(SessionViews):
             self._core.portal.wait(
                 self._starting,
                 keep=True,
-                notice=lambda: "Interrupted. The session goes on starting: the same call waits for it again.",
+                notice=lambda: STILL_STARTING,
             )
         finally:
             # who waits may hear of a failure before the callbacks do
@@ -232,7 +243,9 @@ class Session(SessionViews):
         session = _living.get(name)
         if session is None:
             known = ", ".join(map(repr, _living)) or "none"
-            raise SessionClosedError(f"There is no session named {name!r}; living ones: {known}")
+            raise SessionClosedError(
+                f"There is no session named {name!r}; living ones: {known}. Session(name={name!r}) begins it"
+            )
         return session
 
     @staticmethod
@@ -271,11 +284,6 @@ class Session(SessionViews):
     def log(self) -> list[str]:
         """Warnings and errors of the library in this kernel, newest last; notebooks do not print them."""
         return list(self._log.lines)
-
-    @property
-    def jobs(self) -> Jobs:
-        """All jobs of the session, by their ids."""
-        return Jobs(self._core.handles)
 
     # -- work ---------------------------------------------------------------------------------------------
 
@@ -701,9 +709,7 @@ class Session(SessionViews):
                 self._core.portal.wait(
                     self._close(wait_for_payments),
                     keep=True,
-                    notice=lambda: (
-                        "Stopped waiting. The session goes on stopping; stop() waits for it again."
-                    ),
+                    notice=lambda: STILL_STOPPING,
                 )
             except (SessionClosedError, concurrent.futures.CancelledError):
                 # its thread ends as soon as the first of those who stop it knows that it is over
@@ -717,7 +723,9 @@ class Session(SessionViews):
     async def _stop(self, wait_for_payments: bool = True) -> Bill:
         if self._bill is None:
             try:
-                await self._core.portal.call(self._close(wait_for_payments), keep=True)
+                await self._core.portal.call(
+                    self._close(wait_for_payments), keep=True, notice=lambda: STILL_STOPPING
+                )
             except SessionClosedError:
                 if self._bill is None:
                     raise
@@ -752,7 +760,7 @@ class Session(SessionViews):
         self.stop()
 
     async def __aenter__(self) -> Session:
-        await self._core.portal.call(self._starting, keep=True)
+        await self._core.portal.call(self._starting, keep=True, notice=lambda: STILL_STARTING)
         self._core.check_open()
         return self
 

@@ -63,7 +63,7 @@ class Settings:
         MissingConfiguration
             A real network was named, and there is no application key.
         """
-        if not str(name).strip():
+        if not instance("name", name, str, "a text").strip():
             raise ValueError("name must not be empty")
         exact = amount("budget", budget)
         price = None if max_price is None else amount("max_price", max_price)

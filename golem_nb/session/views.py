@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from golem_nb.arguments import count, duration
 from golem_nb.events import Event
 from golem_nb.frames import OfferTable
-from golem_nb.session.clusters import ClusterHandle
 from golem_nb.session.errors import SessionError
 from golem_nb.session.estimate import Estimate, estimate
-from golem_nb.session.jobs import Jobs
 from golem_nb.session.keywords import named
 from golem_nb.session.mapping import bounded_loads
 from golem_nb.session.market import MarketWatch, fill, scan, score
@@ -175,12 +173,6 @@ class SessionViews:
         """The states of all instances of services; see `Recorder.services`."""
         return self._core.recorder.services()
 
-    @property
-    def clusters(self) -> Jobs:
-        """All clusters of the session, by their ids."""
-        handles = self._core.handles.items()
-        return Jobs({name: handle for name, handle in handles if isinstance(handle, ClusterHandle)})
-
     def history(self) -> History:
         """What all sessions of this user have bought, spent and finished, as tables.
 
@@ -313,10 +305,14 @@ class SessionViews:
         return self._core.ledger
 
     def _wait(self, coroutine: Coroutine[Any, Any, T], *, keep: bool = False) -> T:
-        return self._core.portal.wait(coroutine, keep=keep, notice=lambda: "Interrupted.")
+        return self._core.portal.wait(coroutine, keep=keep, notice=lambda: _notice(keep))
 
     async def _call(self, coroutine: Coroutine[Any, Any, T], *, keep: bool = False) -> T:
-        return await self._core.portal.call(coroutine, keep=keep, notice=lambda: "Interrupted.")
+        return await self._core.portal.call(coroutine, keep=keep, notice=lambda: _notice(keep))
+
+
+def _notice(goes_on: bool) -> str:
+    return "Stopped waiting. What was begun goes on to its end." if goes_on else "Interrupted."
 
 
 def best_first(table: OfferTable) -> pd.DataFrame:

@@ -92,6 +92,17 @@ def test_an_interrupt_ends_the_waiting_and_the_work_goes_on(kernel: Kernel) -> N
     kernel.must("job.cancel(); job.wait(20)")
 
 
+def test_an_interrupted_stop_goes_on(kernel: Kernel) -> None:
+    kernel.must(SETUP)
+    for code in ("session.stop()", "await session.aio.stop()"):
+        kernel.must("session._core.post(time.sleep, 2)")  # it cannot be over before it is interrupted
+        cell = kernel.wait_in(code)
+        kernel.interrupt()
+        reply = cell.reply(10)
+        assert reply.said == "Stopped waiting. The session goes on stopping; stop() waits for it again."
+    assert "GLM released" in kernel.must("session.stop()").text
+
+
 WHO = """
 import sys, threading
 where = []
@@ -304,8 +315,9 @@ def test_the_last_words_of_a_kernel_are_quick(kernel: Kernel) -> None:
 
 def test_magics(kernel: Kernel) -> None:
     kernel.must("%load_ext golem_nb")
+    kernel.must(CLOCK)
     reply = kernel.run("%golem")
-    assert "no session named 'default'" in reply.value
+    assert "no session named 'default'; living ones: none. Session(name='default') begins it" in reply.value
     kernel.must(SETUP)
     assert kernel.must("%golem").text.startswith("Session default, ready on hoodi")
     assert "price_hour" in kernel.must("%golem offers", timeout=60).text
@@ -322,6 +334,8 @@ def test_magics(kernel: Kernel) -> None:
         ("%%golem --max-cost much\necho", "max_cost must be a positive number"),
         ("%%golem\necho {}", "give `data`"),
         ("%%golem --session other --data nothing\necho", "no variable 'nothing'"),
+        ("%%golem --session other --timeout 0\necho", "timeout must be positive"),
+        ("%%golem --session other --image 'an image'\necho", "must be the name of an image"),
     ):
         reply = kernel.run(wrong)
         assert "UsageError" in reply.said
@@ -330,7 +344,13 @@ def test_magics(kernel: Kernel) -> None:
     assert kernel.must("from golem_nb import Session; Session.find('other')").text == ""
     assert "<th>accepted</th>" in kernel.must("%golem costs").html
     client = kernel.client
-    for code, expected in (("%golem of", "offers"), ("%%golem --da", "--data")):
+    kernel.must("cluster = session.cluster(Clock)")
+    for code, expected in (
+        ("%golem of", "offers"),
+        ("%%golem --da", "--data"),
+        ("session.jobs['", "1"),
+        ("session.clusters['", "2"),
+    ):
         client.complete(code)
         answer = client.get_shell_msg(timeout=60)
         while answer["msg_type"] != "complete_reply":

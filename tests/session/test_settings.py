@@ -65,7 +65,9 @@ def test_a_named_network_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_time": "5"}, "max_time must be a number of seconds, or a timedelta, not '5'"),
         ({"max_tries": 0}, "max_tries must be at least 1"),
         ({"max_tries": 2.5}, "max_tries must be a whole number, not 2.5"),
+        ({"max_time": 1e12}, "max_time must be a thousand years at most"),
         ({"name": " "}, "name must not be empty"),
+        ({"name": None}, "name must be a text, not None"),
         ({"providers": 2.5}, "providers must be names or node ids, or a number, not 2.5"),
         ({"providers": ["a", 1]}, "each a text, not 1"),
         ({"providers": []}, "must name one at least"),
@@ -165,3 +167,14 @@ def test_a_keyword_that_is_near_to_nothing_is_answered_with_all() -> None:
     assert paint.__doc__ == "Paint."
     with pytest.raises(TypeError, match=r"paint\(\) has no parameter 'zzz': it has colour, width"):
         paint("red", zzz=1)  # type: ignore[call-arg]
+
+
+def test_a_method_is_named_by_the_class_that_people_use() -> None:
+    class Part:
+        @named
+        def look(self, *, far: bool = False) -> None: ...
+
+    class Whole(Part): ...
+
+    with pytest.raises(TypeError, match=r"^Whole.look\(\) has no parameter 'fa': did you mean 'far'"):
+        Whole().look(fa=True)  # type: ignore[call-arg]
