@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from golem_nb.session.errors import DeadlockError, SessionClosedError, WaitInterrupted
@@ -33,10 +35,39 @@ class Portal:
 
     def __init__(self, thread: EngineThread) -> None:
         self._thread = thread
+        self._waiting: set[object] = set()
+        self._told: deque[str] = deque()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run something in the engine's thread without waiting for it."""
         return self._thread.submit(coroutine)
+
+    def tell(self, text: str) -> None:
+        """Print a line, from any thread: in the cell that waits here, if there is one.
+
+        What the engine's thread prints, a kernel shows below the cell that has started the thread.
+        """
+        self._told.append(text)
+        if not self._waiting:
+            self._print(None)
+
+    @contextlib.contextmanager
+    def _listening(self, line: WaitLine | None) -> Iterator[None]:
+        """Let a cell that waits print what is told meanwhile."""
+        waiter = object()
+        self._waiting.add(waiter)
+        try:
+            yield
+        finally:
+            self._waiting.discard(waiter)
+            self._print(line)
+
+    def _print(self, line: WaitLine | None) -> None:
+        if line is not None and self._told:
+            line.clear()
+        with contextlib.suppress(IndexError):
+            while True:
+                print(self._told.popleft(), file=sys.stderr)  # noqa: T201 - the user is told in the cell
 
     async def call(
         self,
@@ -68,12 +99,14 @@ class Portal:
         outer = asyncio.wrap_future(inner)
         outer.add_done_callback(_looked_at)
         try:
-            while not outer.done():
-                # unlike awaiting the future, this does not cancel it
-                await asyncio.wait({outer}, timeout=TICK)
-                self._check(inner)
-                if line is not None:
-                    line.draw()
+            with self._listening(line):
+                while not outer.done():
+                    # unlike awaiting the future, this does not cancel it
+                    await asyncio.wait({outer}, timeout=TICK)
+                    self._check(inner)
+                    self._print(line)
+                    if line is not None:
+                        line.draw()
         except asyncio.CancelledError as error:
             if not keep:
                 inner.cancel()
@@ -133,20 +166,22 @@ class Portal:
         inner = work if isinstance(work, concurrent.futures.Future) else self._thread.submit(work)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while True:
-                left = TICK if deadline is None else min(TICK, max(0.0, deadline - time.monotonic()))
-                try:
-                    return inner.result(left)
-                except concurrent.futures.TimeoutError:
-                    if inner.done():  # it is the coroutine's own
-                        return inner.result()
-                    self._check(inner)
-                    if deadline is not None and time.monotonic() >= deadline:
-                        if not keep:
-                            inner.cancel()
-                        raise
-                if line is not None:
-                    line.draw()
+            with self._listening(line):
+                while True:
+                    left = TICK if deadline is None else min(TICK, max(0.0, deadline - time.monotonic()))
+                    try:
+                        return inner.result(left)
+                    except concurrent.futures.TimeoutError:
+                        if inner.done():  # it is the coroutine's own
+                            return inner.result()
+                        self._check(inner)
+                        if deadline is not None and time.monotonic() >= deadline:
+                            if not keep:
+                                inner.cancel()
+                            raise
+                    self._print(line)
+                    if line is not None:
+                        line.draw()
         except KeyboardInterrupt:
             if not keep:
                 inner.cancel()

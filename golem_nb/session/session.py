@@ -779,7 +779,7 @@ class Session(SessionViews):
         self._warnings.append(text)
         logger.warning("%s", text)
         if in_notebook():
-            print(text, file=sys.stderr)  # noqa: T201 - the user is told in the cell
+            self._core.portal.tell(text)
 
 
 def _end(sessions: Sequence[Session]) -> None:

@@ -240,6 +240,15 @@ def test_an_interrupt_ends_the_waiting_and_not_the_work(kernel: Kernel, how: str
     assert kernel.must("portal.wait(asyncio.sleep(0, 'alive'))").text == "'alive'"
 
 
+@pytest.mark.parametrize("wait", ["portal.wait(asyncio.sleep(0.5))", "await portal.call(asyncio.sleep(0.5))"])
+def test_who_waits_is_told_in_the_cell_that_waits(kernel: Kernel, wait: str) -> None:
+    """Not below the cell that has begun the thread, where a kernel shows what the thread itself prints."""
+    kernel.must(SETUP)
+    kernel.must("async def later(): await asyncio.sleep(0.2); portal.tell('no provider'); portal.tell('yet')")
+    reply = kernel.must(f"portal.start(later())\n{wait}")
+    assert reply.stderr == "no provider\nyet\n"
+
+
 def test_a_busy_cell_does_not_delay_the_engine(kernel: Kernel) -> None:
     kernel.must(SETUP)
     reply = kernel.must("a = len(beats); time.sleep(1); print(len(beats) - a)")
