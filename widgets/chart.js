@@ -49,6 +49,14 @@ export function chart(canvas, root) {
       pen.font = `12px ${getComputedStyle(root).fontFamily}`;
       pen.lineWidth = 1;
 
+      if (!rows.length) {
+        // axes of nothing are only confusing
+        points = [];
+        pen.fillStyle = muted;
+        pen.textAlign = "center";
+        pen.fillText("No offers to draw", width / 2, height / 2);
+        return;
+      }
       const side = Math.round((width - LEFT - RIGHT) * SIDE);
       const right = width - RIGHT - side - 24;
       const bottom = height - BOTTOM;

@@ -60,6 +60,21 @@ export function costLine(costs) {
   return `costs ${amount(low)} GLM on the cheapest, ${amount(median(finite))} in the middle, ${amount(high)} on the dearest`;
 }
 
+/**
+ * Why no offer is shown, and what comes next; nothing if some are.
+ * @param {number} shown
+ * @param {number} all
+ * @param {boolean} closed
+ * @returns {string}
+ */
+export function emptiness(shown, all, closed) {
+  if (shown) return "";
+  if (all) return all === 1 ? "The only offer does not meet the filters." : `None of ${counted(all, "offer")} meets the filters.`;
+  return closed
+    ? "No offers were seen while this was looking."
+    : "No offers yet. They appear here as they come from providers, mostly within some seconds.";
+}
+
 /** @param {Context} context */
 function initialize(context) {
   heedEnd(context);
@@ -140,7 +155,7 @@ function render(context) {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let telling;
     const filtersChanged = () => {
-      refresh();
+      fromTheTop();
       clearTimeout(telling);
       telling = setTimeout(() => {
         telling = undefined;
@@ -266,7 +281,7 @@ function render(context) {
     const headings = COLUMNS.map(([key, name, numeric]) => {
       const sort = button(name, () => {
         order = { column: key, direction: order.column === key && order.direction === 1 ? -1 : 1 };
-        refresh();
+        fromTheTop();
       });
       heads[key] = h("th", { scope: "col", class: numeric ? "gnb-num" : null }, sort);
       return heads[key];
@@ -284,6 +299,17 @@ function render(context) {
       { class: "gnb-scroll gnb-offers", tabindex: "0", "aria-label": "Offers, a table that scrolls", onscroll: () => fill() },
       table,
     );
+    const reason = h("p", {});
+    const clear = button("Clear filters", () => {
+      for (const input of Object.values(inputs)) {
+        if (input instanceof HTMLInputElement && input.type === "checkbox") input.checked = false;
+        else input.value = "";
+      }
+      inputs.max_price.focus({ preventScroll: true });
+      filtersChanged();
+    });
+    const nothing = h("div", { class: "gnb-nothing", hidden: true }, reason, clear);
+    scroll.append(nothing);
     const value = (/** @type {string} */ key, /** @type {number} */ row) => {
       if (key === "job") return amount(jobCost(offers, row, job));
       if (key === "seen") return offers.number("seen", row) ? "◆ yes" : "";
@@ -293,7 +319,8 @@ function render(context) {
       return key.startsWith("price") ? amount(found) : String(Math.round(found * 10) / 10);
     };
     const fill = () => {
-      const first = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
+      // fewer rows than before may leave the place beyond the end
+      const first = Math.max(0, Math.min(Math.floor(scroll.scrollTop / ROW), rows.length) - SPARE);
       const last = Math.min(rows.length, first + Math.ceil((scroll.clientHeight || 330) / ROW) + 2 * SPARE);
       above.style.height = `${first * ROW}px`;
       below.style.height = `${Math.max(0, rows.length - last) * ROW}px`;
@@ -361,9 +388,17 @@ function render(context) {
       scroll,
     );
 
+    /** What the person has asked for begins at its beginning: the place of before has other offers now. */
+    const fromTheTop = () => {
+      refresh();
+      scroll.scrollTop = 0;
+      fill();
+    };
     const refresh = () => {
-      const values = read();
-      rows = matching(offers, values);
+      // what comes by itself leaves the offers that are looked at where they are
+      const anchor = rows[Math.floor(scroll.scrollTop / ROW)];
+      const beside = scroll.scrollTop % ROW;
+      rows = matching(offers, read());
       const costs = rows.map((row) => jobCost(offers, row, job));
       const sizes = Object.values(job).every(Number.isFinite);
       write(cost, sizes ? costLine(costs) : "costs what cannot be told: each size has to be a number that is not negative.");
@@ -380,6 +415,15 @@ function render(context) {
       }
       options("runtime");
       options("subnet");
+      const words = emptiness(rows.length, offers.length, store.state().closed);
+      nothing.hidden = !words;
+      write(reason, words);
+      clear.hidden = !offers.length;
+      put(root, "data-empty", !offers.length);
+      // first as high as it will be, for a place further down
+      const at = scroll.scrollTop < ROW ? -1 : rows.indexOf(anchor);
+      below.style.height = `${rows.length * ROW}px`;
+      if (at >= 0) scroll.scrollTop = at * ROW + beside;
       fill();
       draw();
       describe();

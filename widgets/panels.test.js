@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { consequences, short } from "./card.js";
 import { QUESTIONS, costUntilExpiry, stopping, stretches, wantedCount, warning } from "./cluster.js";
 import { choices } from "./dashboard.js";
-import { costLine } from "./market.js";
+import { costLine, emptiness } from "./market.js";
 import { counts, money, times } from "./progress.js";
 
 const folder = new URL(".", import.meta.url);
@@ -76,6 +76,14 @@ test("a timeline covers its width", () => {
 test("a job's cost is told from the offers that have one", () => {
   assert.equal(costLine([NaN]), "No offer that is shown has a price for it.");
   assert.match(costLine([0.1, NaN, 0.3]), /0\.1000 GLM on the cheapest, 0\.1000 in the middle, 0\.3000/);
+});
+
+test("an empty table says why it is empty", () => {
+  assert.equal(emptiness(3, 12, false), "");
+  assert.match(emptiness(0, 0, false), /^No offers yet\. They appear here/);
+  assert.match(emptiness(0, 0, true), /^No offers were seen/);
+  assert.equal(emptiness(0, 1200, true), "None of 1,200 offers meets the filters.");
+  assert.equal(emptiness(0, 1, false), "The only offer does not meet the filters.");
 });
 
 test("a choice stands until the kernel has heard of it, and not for ever", () => {

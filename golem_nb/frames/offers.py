@@ -47,7 +47,8 @@ class OfferTable:
     Parameters
     ----------
     known
-        Records of providers, such as `Ledger.providers`, which tell who was seen before.
+        Records of providers, such as `Ledger.providers`, which tell who was seen before. If they go on, their
+        ``version`` changes with each record, and the frame follows them.
 
     Notes
     -----
@@ -69,6 +70,9 @@ class OfferTable:
         self._lock = threading.Lock()
         self._new: dict[str, tuple[Offer | OfferProposal, float | None]] = {}
         self._rows: dict[str, int] = {}
+        #: The rows of each provider, and the version of the records by which they were filled in.
+        self._rows_of: dict[str, list[int]] = {}
+        self._judged = 0
         self._provider = Labels(Names())
         self._provider_id = Labels(Names())
         self._runtime = Labels(Names())
@@ -110,8 +114,8 @@ class OfferTable:
 
     @property
     def version(self) -> int:
-        """Changes with each offer."""
-        return self._version
+        """Changes with each offer, and with what is known of providers."""
+        return self._version + self._known_version
 
     def add(self, offer: Offer | OfferProposal, score: float | None = None) -> None:
         """Add an offer; it takes the place of an earlier one of the same provider and runtime.
@@ -134,6 +138,7 @@ class OfferTable:
             new, self._new = self._new, {}
             for key, (offer, score) in new.items():
                 self._set(key, offer, score)
+            self._judge()
             if self._built is None or self._built[0] != self._table.version:
                 self._built = self._table.version, self._table.build(self._table.snapshot())
             return self._built[1].copy(deep=False)
@@ -142,10 +147,10 @@ class OfferTable:
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = self._table.new_row()
+            self._rows_of.setdefault(offer.issuer, []).append(row)
         props = offer.props
         price = LinearPrice.agreed(props)
         threads = _whole(props.get(INF_THREADS))
-        record = self._known.get(offer.issuer)
         self._provider.values[row] = _label(self._provider, props.get(NODE_NAME))
         self._provider_id.values[row] = _label(self._provider_id, offer.issuer)
         self._runtime.values[row] = _label(self._runtime, props.get(INF_RUNTIME_NAME))
@@ -168,10 +173,30 @@ class OfferTable:
         if isinstance(capabilities, list):
             self._capabilities.set(row, clean(", ".join(str(each)[:50] for each in capabilities[:20]), 200))
         self._score.values[row] = _NAN if score is None else score
-        self._seen.values[row] = record is not None
-        self._reliability.values[row] = _NAN if record is None else record.reliability
+        self._remember(row, self._known.get(offer.issuer))
         self._time.values[row] = offer.timestamp.timestamp()
         self._table.version += 1
+
+    @property
+    def _known_version(self) -> int:
+        # a plain mapping stays as it is
+        return getattr(self._known, "version", 0)
+
+    def _judge(self) -> None:
+        """Fill in what has become known of providers since their offers came."""
+        version = self._known_version
+        if version == self._judged:
+            return
+        self._judged = version
+        # of all offers there may be ten thousand, of those who have worked for somebody far fewer
+        for provider in self._known:
+            for row in self._rows_of.get(provider, ()):
+                self._remember(row, self._known[provider])
+        self._table.version += 1
+
+    def _remember(self, row: int, record: ProviderRecord | None) -> None:
+        self._seen.values[row] = record is not None
+        self._reliability.values[row] = _NAN if record is None else record.reliability
 
 
 def _label(column: Labels, value: Any) -> int:

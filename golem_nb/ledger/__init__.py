@@ -12,11 +12,12 @@ from golem_nb.ledger.ledger import Ledger
 from golem_nb.ledger.leftovers import Leftover, LeftService
 from golem_nb.ledger.records import FinishedItem, Place, ProviderRecord
 from golem_nb.ledger.report import RecoveryReport
-from golem_nb.ledger.reputation import ProviderRecords, RecordedProviders
+from golem_nb.ledger.reputation import KnownProviders, ProviderRecords, RecordedProviders
 
 __all__ = [
     "Book",
     "FinishedItem",
+    "KnownProviders",
     "Ledger",
     "LedgerError",
     "LedgerLockedError",

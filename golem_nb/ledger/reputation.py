@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
     from golem_nb.rest.market import OfferProposal
     from golem_nb.strategy import BaseMarketStrategy
 
-__all__ = ["ProviderRecords", "RecordedProviders"]
+__all__ = ["KnownProviders", "ProviderRecords", "RecordedProviders"]
 
 #: A provider that has failed so often without ever finishing anything is left out …
 HOPELESS: Final = 3
 
 #: … for that long after its last failure: it may have been mended.
 FORGIVEN_AFTER: Final = timedelta(days=7)
+
+
+class KnownProviders(ChainMap[str, ProviderRecord]):
+    """Records of providers that come from elsewhere; there are none before its ``maps`` are set."""
+
+    @property
+    def version(self) -> int:
+        """Changes with each record of a ledger."""
+        return sum(records.version for records in self.maps if isinstance(records, ProviderRecords))
 
 
 class ProviderRecords(Mapping[str, ProviderRecord]):
@@ -38,6 +48,7 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
     def __init__(self, records: Mapping[str, ProviderRecord]) -> None:
         self._records = dict(records)
         self._lock = threading.Lock()
+        self._version = 0
 
     def __getitem__(self, provider: str) -> ProviderRecord:
         return self._records[provider]
@@ -48,6 +59,11 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def version(self) -> int:
+        """Changes with each record."""
+        return self._version
 
     def count(
         self,
@@ -91,6 +107,7 @@ class ProviderRecords(Mapping[str, ProviderRecord]):
                 last=at,
                 last_failure=at if failed or refused else record.last_failure,
             )
+            self._version += 1
 
 
 class RecordedProviders(WrappingMarketStrategy):

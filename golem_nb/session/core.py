@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import itertools
-from collections import ChainMap
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -30,7 +29,7 @@ from golem_nb.events import (
 )
 from golem_nb.frames import Recorder
 from golem_nb.golem import Golem
-from golem_nb.ledger import Ledger
+from golem_nb.ledger import KnownProviders, Ledger
 from golem_nb.ledger import Place as LedgerPlace
 from golem_nb.log import get_logger
 from golem_nb.node import balances
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from golem_nb.engine import Engine
-    from golem_nb.ledger import Book, ProviderRecord
+    from golem_nb.ledger import Book
     from golem_nb.payload import Payload
     from golem_nb.rest.payment import Account
     from golem_nb.services import ServiceSerialization
@@ -120,7 +119,7 @@ class Core:
         #: By the ids of their engine's jobs.
         self.clusters: dict[str, ClusterHandle] = {}
         #: What is known of providers from all sessions of this user, this one included.
-        self.known: ChainMap[str, ProviderRecord] = ChainMap()
+        self.known = KnownProviders()
         self.recorder = Recorder(self.known)
         #: Called, in the engine's thread, with each event and whenever something to be seen has changed.
         self.on_event: Callable[[Event], None] = lambda _: None

@@ -90,6 +90,8 @@ class MarketExplorer(Panel):
         self._seen_version = -1
         self._sent_numbers: npt.NDArray[np.float64] = np.zeros((0, len(NUMBERS)))
         self._sent = 0
+        #: Whether the browser may lack something.
+        self._behind = True
         super().__init__(pump)
 
     @property
@@ -174,14 +176,16 @@ class MarketExplorer(Panel):
 
     @property
     def ticking(self) -> bool:
-        """Whether it changes even if nothing happens: it does not."""
-        return False
+        """Whether it changes by itself: what is known of providers does, and no offer tells."""
+        return not self._closed and super().ticking
 
     def _flush(self) -> bool:
-        if self._market.version != self._seen_version:
-            self._seen_version = self._market.version
+        version = self._market.version
+        if version != self._seen_version:
+            self._seen_version = version
             self._offers = self._market.frame()
-        sent = self._send_offers()
+            self._behind = True
+        sent = self._behind and self._send_offers()
         return super()._flush() or sent
 
     def _send_offers(self) -> bool:
@@ -196,6 +200,7 @@ class MarketExplorer(Panel):
             ((before != self._sent_numbers) & ~(np.isnan(before) & np.isnan(self._sent_numbers))).any(axis=1)
         )
         rows = np.concatenate([changed, np.arange(known, len(offers))])[:CHUNK]
+        self._behind = len(rows) == CHUNK
         if not len(rows):
             return False
         part = offers.iloc[rows]
@@ -214,7 +219,7 @@ class MarketExplorer(Panel):
             left = changed[len(rows) :]
             grown[left] = self._sent_numbers[left]
         self._sent_numbers = grown
-        if len(rows) == CHUNK:
+        if self._behind:
             self._pump.mark()
         return True
 
@@ -225,6 +230,7 @@ class MarketExplorer(Panel):
             with self._writing:
                 self._sent = 0
                 self._sent_numbers = np.zeros((0, len(NUMBERS)))
+                self._behind = True
                 if self._ended:
                     while self._send_offers():
                         pass

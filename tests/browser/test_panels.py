@@ -339,6 +339,77 @@ def test_ten_thousand_offers_are_filtered_sorted_and_picked(notebook: Open) -> N
     book.wait_for("stall.closed")
 
 
+def test_offers_stay_where_they_are_looked_at_and_what_is_asked_for_begins_at_the_top(notebook: Open) -> None:
+    book = notebook([START, "stall = Stall(2000); explorer = desk.market(stall); explorer"])
+    market = panel(book, "market")
+    status, area = market.locator(".gnb-line"), market.locator(".gnb-offers")
+    expect(status).to_contain_text("2,000 of 2,000 offers shown")
+
+    def top() -> str:
+        """What the first row says that is in sight."""
+        found: str = area.evaluate(
+            """node => {
+              const edge = node.querySelector("th").getBoundingClientRect().bottom;
+              const rows = [...node.querySelectorAll("tbody tr[aria-rowindex]")];
+              const first = rows.find(row => row.getBoundingClientRect().bottom > edge + 2);
+              return first?.cells[1].textContent ?? "";
+            }"""
+        )
+        return found
+
+    def scrolled() -> int:
+        return int(area.evaluate("node => node.scrollTop"))
+
+    area.evaluate("node => { node.scrollTop = 20_000; }")
+    expect(area.locator("tr[aria-rowindex='700']")).to_be_attached()
+    looked_at = top()
+    # dearer and cheaper ones come: what is looked at stays
+    book.ask("stall.add(500)")
+    expect(status).to_contain_text("2,500 of 2,500 offers shown")
+    assert top() == looked_at != ""
+    assert scrolled() > 20_000
+    # what is asked for begins at its beginning
+    market.get_by_role("button", name="Threads").click()
+    expect(market.get_by_role("columnheader", name="Threads")).to_have_attribute("aria-sort", "ascending")
+    assert scrolled() == 0
+    area.evaluate("node => { node.scrollTop = 20_000; }")
+    expect(area.locator("tr[aria-rowindex='700']")).to_be_attached()
+    market.get_by_label("Name").fill("provider-17")
+    expect(status).to_contain_text("111 of 2,500 offers shown")
+    assert scrolled() == 0
+    assert "provider-17" in top()
+
+
+def test_an_empty_table_of_offers_says_why(notebook: Open) -> None:
+    book = notebook(
+        [
+            START + "; from golem_nb.ledger import KnownProviders, ProviderRecords; known = KnownProviders()",
+            "stall = Stall(); stall.table = OfferTable(known); explorer = desk.market(stall); explorer",
+        ]
+    )
+    market = panel(book, "market")
+    nothing = market.locator(".gnb-nothing")
+    expect(nothing).to_contain_text("No offers yet. They appear here as they come from providers")
+    book.screenshot("market-nothing-yet", market)
+    book.ask("stall.add(12)")
+    expect(nothing).to_be_hidden()
+    market.get_by_label("Least threads").fill("1000")
+    market.get_by_label("Seen before").check()
+    expect(nothing).to_contain_text("None of 12 offers meets the filters.")
+    book.screenshot("market-nothing-left", market)
+    nothing.get_by_role("button", name="Clear filters").press("Enter")
+    expect(nothing).to_be_hidden()
+    expect(market.locator(".gnb-line")).to_contain_text("12 of 12 offers shown")
+    expect(market.get_by_label("Seen before")).not_to_be_checked()
+    expect(market.get_by_label("Most GLM an hour")).to_be_focused()
+    book.wait_for("len(explorer.selection)", "12")
+    # who works for somebody meanwhile has been seen, without another offer
+    expect(market.get_by_text("◆ yes")).to_have_count(0)
+    book.ask("None", "known.maps = [ProviderRecords({})]; known.maps[0].count(f'0x{4:040x}', finished=1)")
+    expect(market.get_by_role("row", name="provider-4")).to_contain_text("◆ yes")
+    expect(market.get_by_text("◆ yes")).to_have_count(1)
+
+
 #: What the page and the notebook can be scrolled sideways, and a panel beyond its place, in pixels.
 SIDEWAYS = """root => [
     document.documentElement,

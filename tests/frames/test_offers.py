@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golem_nb.frames import OfferTable
-from golem_nb.ledger import ProviderRecord
+from golem_nb.ledger import KnownProviders, ProviderRecord, ProviderRecords
 from golem_nb.rest.ids import NodeId
 from golem_nb.rest.scan import Offer
 
@@ -39,6 +39,28 @@ def test_one_row_an_offer() -> None:
     assert (first["seen"], second["seen"]) == (False, True)
     assert second["score"] == 12.5
     assert second["reliability"] == 1.0
+
+
+def test_who_works_meanwhile_is_seen_without_another_offer() -> None:
+    # as a session has it: the records are there only when its ledger is
+    known = KnownProviders()
+    table = OfferTable(known)
+    for number in (1, 2):
+        table.add(offer(number))
+    assert list(table.frame()["seen"]) == [False, False]
+    records = ProviderRecords({})
+    known.maps = [records]
+    before = table.version
+    assert table.frame() is not None
+    assert table.version == before
+    records.count(offer(2).issuer, finished=1, failed=3)
+    assert table.version > before
+    frame = table.frame()
+    assert list(frame["seen"]) == [False, True]
+    assert frame["reliability"].iloc[1] == pytest.approx(0.5)
+    # and it goes on
+    records.count(offer(2).issuer, failed=3)
+    assert table.frame()["reliability"].iloc[1] == pytest.approx(1 / 3)
 
 
 def test_a_newer_offer_takes_the_place_of_the_older_one() -> None:

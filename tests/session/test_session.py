@@ -318,6 +318,7 @@ def test_frames_remember_what_was_done(session: Session, alpine: Any) -> None:
 
 
 def test_who_has_worked_for_this_session_was_seen(session: Session, alpine: Any) -> None:
+    explorer = session.market()
     job = session.run("echo {}", range(3), payload=alpine)
     job.result(60)
     worked = set(session.tasks.loc[session.tasks["job"] == job.id, "provider_id"])
@@ -328,6 +329,9 @@ def test_who_has_worked_for_this_session_was_seen(session: Session, alpine: Any)
 
     # it has worked when its worker is done, which is after the last result
     assert soon(lambda: worked <= seen())
+    # and who has been looking all the time sees it, too
+    offers = explorer.offers
+    assert worked <= set(offers.loc[offers["seen"], "provider_id"])
     # what is looked at later knows it too, whoever has made it first
     assert worked <= set(session._core.known)
 
