@@ -16,7 +16,7 @@ import pytest
 from golem_nb import Golem
 from golem_nb.localnet import LocalNetwork, ProviderSpec
 from golem_nb.rest import Configuration, Payment
-from golem_nb.services import ServiceResumeError, ServiceState
+from golem_nb.services import Cluster, ServiceResumeError, ServiceState
 
 from .conftest import AlpineService, Record, all_in, running, terminated, until
 
@@ -70,6 +70,13 @@ class Writer(AlpineService):
             yield script
 
     written = False
+
+
+async def suspend(cluster: Cluster[Any]) -> None:
+    """Suspend all instances of a cluster, as soon as they run."""
+    await running(cluster)
+    cluster.suspend()
+    await all_in(cluster, ServiceState.suspended)
 
 
 async def allocations(network: LocalNetwork) -> list[Any]:
@@ -137,8 +144,7 @@ async def test_a_whole_cluster_is_suspended_and_resumed_in_the_same_process(
     cluster = await golem.run_service(Writer, 2)
     await running(cluster)
     activities = {service._ctx.id for service in cluster.instances}
-    cluster.suspend()
-    await all_in(cluster, ServiceState.suspended)
+    await suspend(cluster)
     handles = await golem.stop()
     assert len(handles) == 2
     assert record.reasons == []
@@ -165,9 +171,7 @@ async def test_what_the_same_golem_has_taken_up_is_left_by_nobody(
     golem: Golem, record: Record, on_network: LocalNetwork, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster = await golem.run_service(Writer)
-    await running(cluster)
-    cluster.suspend()
-    await all_in(cluster, ServiceState.suspended)
+    await suspend(cluster)
     (kept,) = cluster.instances
     handle = kept.serialize()
     again = await golem.resume_service(Writer, [handle])
@@ -203,8 +207,7 @@ async def test_a_minute_later_the_debit_notes_that_have_come_are_accepted(
             (kept,) = cluster.instances
             await until(lambda: kept.written)
             activity = kept._ctx.id
-            cluster.suspend()
-            await all_in(cluster, ServiceState.suspended)
+            await suspend(cluster)
             handles = await golem.stop()
         assert not record.of("AgreementTerminated", "InvoiceReceived")
         heard = len(record.of("DebitNoteAccepted"))
@@ -237,9 +240,7 @@ async def test_handles_that_do_not_fit_are_refused_before_anything_is_changed(
 ) -> None:
     network = await golem.create_network("192.168.9.0/24")
     cluster = await golem.run_service(AlpineService, 2, network=network)
-    await running(cluster)
-    cluster.suspend()
-    await all_in(cluster, ServiceState.suspended)
+    await suspend(cluster)
     handles = await golem.stop()
     before = [allocation.id for allocation in await allocations(on_network)]
     record = Record()
@@ -276,9 +277,7 @@ async def test_handles_that_do_not_fit_are_refused_before_anything_is_changed(
 async def test_an_activity_is_taken_up_once(golem: Golem, record: Record, on_network: LocalNetwork) -> None:
     """Whoever had it twice would end it under itself."""
     cluster = await golem.run_service(AlpineService)
-    await running(cluster)
-    cluster.suspend()
-    await all_in(cluster, ServiceState.suspended)
+    await suspend(cluster)
     (kept,) = cluster.instances
     handle = kept.serialize()
     # both at once: only one finds it free
@@ -295,14 +294,12 @@ async def test_an_activity_is_taken_up_once(golem: Golem, record: Record, on_net
         kept.serialize()
     # suspended once more it is free; and whoever takes it up finds the bills, which the daemon files under
     # the engine that has made the agreement
-    again.suspend()
-    await all_in(again, ServiceState.suspended)
+    await suspend(again)
     (handle,) = await golem.stop()
     second = Golem(budget=1, event_consumer=lambda _: None)
     await second.start()
     again = await second.resume_service(AlpineService, [handle])
-    again.suspend()
-    await all_in(again, ServiceState.suspended)
+    await suspend(again)
     (handle,) = await second.stop()
     record = Record()
     async with Golem(budget=1, event_consumer=record) as golem:
