@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import logging
 import sys
@@ -14,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from golem_nb.contrib.service.errors import UpstreamError
 from golem_nb.contrib.service.exchange import ALTERNATIVES, REPEATABLE, Alternatives, Exchange
+from golem_nb.contrib.service.local_port import listening_on, local_port
 from golem_nb.contrib.service.pool import UpstreamPool
 from golem_nb.exceptions import harmless
 from golem_nb.log import get_logger
@@ -192,7 +192,7 @@ class LocalHttpProxy:
     ValueError
         The port is none.
     TypeError
-        The cluster's service is no `HttpProxyService`.
+        The port is no number, or the cluster's service is no `HttpProxyService`.
 
     Attributes
     ----------
@@ -222,12 +222,10 @@ class LocalHttpProxy:
         if not issubclass(cluster.service_class, HttpProxyService):
             name = cluster.service_class.__name__
             raise TypeError(f"{name} cannot answer HTTP requests: derive it from HttpProxyService")
-        if type(port) is not int or not 0 <= port <= 65535:
-            raise ValueError(f"port must be an int from 0 (any that is free) to 65535, not {port!r}")
         self.address = "127.0.0.1"
         self.hosts: set[str] = set()
         self._cluster: Cluster[Any] = cluster
-        self._port = port
+        self._port = local_port("port", port)
         self._max_request_size = max_request_size
         self._runner: web.ServerRunner | None = None
         self._page_host: str | None = None
@@ -278,17 +276,10 @@ class LocalHttpProxy:
         self._runner = web.ServerRunner(server, shutdown_timeout=LAST_ANSWERS)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self.address, self._port).start()
+            with listening_on(self.address, self._port):
+                await web.TCPSite(self._runner, self.address, self._port).start()
             self._port = self._runner.addresses[0][1]
             await self._listen_on_own_host(self._runner)
-        except OSError as error:
-            await self.stop()
-            if error.errno == errno.EADDRINUSE:
-                raise OSError(
-                    error.errno,
-                    f"Port {self._port} of {self.address} is in use: choose another one, or 0 for any",
-                ) from error
-            raise
         except BaseException:
             await self.stop()
             raise

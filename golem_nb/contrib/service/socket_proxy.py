@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
+from golem_nb.contrib.service.local_port import listening_on, local_port
 from golem_nb.contrib.service.pacing import round_trip
 from golem_nb.contrib.service.tunnel import Tunnel, TunnelClosedError
 from golem_nb.log import get_logger
@@ -171,15 +171,12 @@ class SocketProxy:
             task.add_done_callback(connections.discard)
 
         try:
-            listening = await asyncio.start_server(
-                connected, self._address, port, limit=max(self._buffer_size // 2, 1024)
-            )
-        except OSError as error:
+            with listening_on(self._address, port):
+                listening = await asyncio.start_server(
+                    connected, self._address, port, limit=max(self._buffer_size // 2, 1024)
+                )
+        except OSError:
             self._free.insert(0, port)
-            if error.errno == errno.EADDRINUSE:
-                raise OSError(
-                    error.errno, f"Port {port} of {self._address} is in use: choose another one, or 0 for any"
-                ) from error
             raise
         address, port = listening.sockets[0].getsockname()[:2]
         server = ProxyServer(service, remote_port, address, port, listening, connections)
@@ -320,12 +317,8 @@ def _ports(given: Any) -> list[int]:
     """Read local ports."""
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise TypeError(f"`ports` must be several ports, such as [8080], not {given!r:.100}")
-    ports = list(given)
+    ports = [local_port("each of `ports`", port) for port in given]
     for port in ports:
-        if not isinstance(port, int) or isinstance(port, bool):
-            raise TypeError(f"`ports` must be whole numbers, not {port!r:.100}")
-        if not 0 <= port <= 65535:
-            raise ValueError(f"{port} is no port: give one from 1 to 65535, or 0 for any that is free")
         if port and ports.count(port) > 1:
             raise ValueError(f"Port {port} stands twice in `ports`: each leads to one port of one instance")
     return ports

@@ -563,9 +563,12 @@ async def test_nobody_can_be_reached_without_a_network(golem: Golem, client: aio
         assert response.status == 503
         assert "give `network=` to `run_service`" in await response.text()
     await proxy.stop()
-    for port in (-1, 65536, "80", None):
-        with pytest.raises(ValueError, match="port must be an int from 0"):
-            LocalHttpProxy(cluster, port)  # type: ignore[arg-type]
+    for port in (-1, 65536):
+        with pytest.raises(ValueError, match=f"{port} is no port: give one from 1 to 65535, or 0"):
+            LocalHttpProxy(cluster, port)
+    for none in ("80", None, True, 80.0):
+        with pytest.raises(TypeError, match="port must be a whole number, not"):
+            LocalHttpProxy(cluster, none)  # type: ignore[arg-type]
 
 
 @pytest.mark.contract("X01")

@@ -134,7 +134,7 @@ async def test_each_port_of_each_instance_has_a_local_port(golem: Golem) -> None
     [
         ("80", TypeError, "must be several ports, such as"),
         (None, TypeError, "must be several ports, such as"),
-        (["x"], TypeError, "must be whole numbers, not 'x'"),
+        (["x"], TypeError, "each of `ports` must be a whole number, not 'x'"),
         ([70000], ValueError, "70000 is no port: give one from 1 to 65535, or 0"),
         ([8080, 8080], ValueError, "Port 8080 stands twice"),
     ],
