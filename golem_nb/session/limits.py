@@ -194,6 +194,9 @@ class Limits:
         handle = next((each for each in self._handles() if job in each.engine_jobs), None)
         if handle is not None and handle.max_cost is not None:
             left = self._left_of(handle, handle.max_cost)
+            if self._has_agreements(handle) and pledge.first > left:
+                # many at once would use up the limit before any of them has done something
+                raise DoesNotFitError(provider, pledge.first, left)
             hunger = self._hungers.setdefault(handle.id, job_hunger(f"{handle.kind} {handle.id}"))
             if pledge.least > left:
                 if hunger.refuse(pledge.least):
@@ -201,6 +204,12 @@ class Limits:
                 raise DoesNotFitError(provider, pledge.least, left)
             hunger.feed()
         self._pledges[entry] = pledge
+
+    def _has_agreements(self, handle: Handle[Any, Any]) -> bool:
+        """Whether a job has agreements in force, or is making some."""
+        return any(pledge.job in handle.engine_jobs for pledge in self._pledges.values()) or bool(
+            self._meter.rate(handle.engine_jobs)
+        )
 
     def made(self, entry: str, agreement_id: str | None) -> None:
         """Note what came of it."""
@@ -266,7 +275,8 @@ class Limits:
     async def _look(self) -> float:
         money = self._meter.total()
         rate = self._meter.rate()
-        if rate and money.accepted + money.reserved >= self.budget * ASK_FROM:
+        near = money.accepted + money.reserved >= self.budget * ASK_FROM
+        if rate and (near or any(map(self._is_near, self._handles()))):
             await self._ask()
             money = self._meter.total()
         used = money.accepted + money.reserved
@@ -285,6 +295,13 @@ class Limits:
             delays += self._look_at(handle)
         delays += self._look_for_starvation()
         return max(SHORTEST, min(delays, default=LONGEST))
+
+    def _is_near(self, handle: Handle[Any, Any]) -> bool:
+        """Whether it is time to know what a job has really used."""
+        if handle.ended or handle.max_cost is None:
+            return False
+        money = self._meter.of(handle.engine_jobs)
+        return money.accepted + money.reserved >= handle.max_cost * ASK_FROM
 
     def _look_at_time(self) -> list[float]:
         if self._max_time is None:
@@ -358,12 +375,11 @@ class Limits:
             if hunger is None or handle.max_cost is None or handle.ended:
                 continue
             entries = [waiting[name] for name in handle.engine_jobs if name in waiting]
-            in_force = any(pledge.job in handle.engine_jobs for pledge in self._pledges.values())
             delays += hunger.look(
                 now,
                 self._left_of(handle, handle.max_cost),
                 handle.max_cost,
-                in_force or bool(self._meter.rate(handle.engine_jobs)),
+                self._has_agreements(handle),
                 [(f"{handle.kind} {handle.id}", entry.began, handle.end_early) for entry in entries],
                 self._warn_once,
             )
@@ -407,5 +423,5 @@ def _remember(known: OrderedDict[str, V], key: str, value: V) -> None:
 def _until(used: Decimal, rate: Decimal, mark: Decimal) -> float:
     """Seconds until an amount is reached at the earliest; `LONGEST` where it was already."""
     if not rate or used >= mark:
-        return LONGEST if not rate else SHORTEST * 2
+        return LONGEST
     return min(LONGEST, float((mark - used) / rate) - ENDING)

@@ -135,6 +135,27 @@ def test_a_job_has_a_limit_of_its_own(begin: Begin, alpine: Any) -> None:
     assert other.result(60) == ["done\n"]
 
 
+def test_many_workers_do_not_use_up_a_small_limit_before_anything_is_done(
+    data_dir: Path, alpine: Any
+) -> None:
+    """The limit covers twelve seconds of one provider, and the end of five, but nothing before that."""
+    specs = [
+        ProviderSpec(name=f"equal {number}", price_per_second="0.0001", price_per_cpu_second=0, cpu_threads=1)
+        for number in range(5)
+    ]
+    with (
+        LocalNetwork(providers=specs) as network,
+        Session(budget=1, network=network, name="a small limit") as session,
+    ):
+        job = session.run("sleep 1; echo {}", range(3), payload=alpine, max_workers=5, max_cost="0.0015")
+        assert job.result(60) == ["0\n", "1\n", "2\n"]
+        assert len(session.agreements) == 1
+        # one that covers a minute of each has them all
+        wide = session.run("sleep 1", range(5), payload=alpine, max_workers=5, max_cost="0.05")
+        wide.result(60)
+        assert len({item.provider for item in wide.items}) > 1
+
+
 def test_time_is_limited_for_the_session(begin: Begin, alpine: Any) -> None:
     session = begin(1, "cheap", max_time=8)
     job = session.run("sleep {}", ["0", "100"], payload=alpine, max_workers=1)
