@@ -60,7 +60,6 @@ function render(context) {
         name,
         { ...part, shown: chosen.shown(name, part.shown, now) },
       ]);
-      const alone = parts.filter(([, part]) => part.shown).length < 2;
       keyed(
         list,
         parts,
@@ -76,12 +75,12 @@ function render(context) {
         (label, part) => {
           const box = /** @type {HTMLInputElement} */ (label.firstElementChild);
           box.checked = part.shown;
-          // the last one stays: an empty figure says nothing
-          box.disabled = alone && part.shown;
           put(box, "aria-label", part.title);
           write(/** @type {Element} */ (label.lastElementChild), part.title);
         },
       );
+      const chosenParts = parts.filter(([, part]) => part.shown).map(([, part]) => part.title);
+      frame.say(chosenParts.length ? `Shown: ${chosenParts.join(", ")}` : "Nothing is chosen. Tick what you want to see.");
     };
     // the figure is laid out by the kernel, which has to be told how much room there is
     let room = "";

@@ -13,7 +13,7 @@ from golem_nb.figures.costs import costs_go_on, costs_part, running_costs
 from golem_nb.figures.offers import offers_part, prices_part
 from golem_nb.figures.part import Part, placed
 from golem_nb.figures.services import services_part
-from golem_nb.figures.style import finish
+from golem_nb.figures.style import STRIP, finish
 from golem_nb.figures.tasks import finished_counts, tasks_part, throughput_part
 
 __all__ = ["PARTS", "assembled", "check", "dashboard", "traces"]
@@ -61,7 +61,7 @@ def dashboard(
     show
         Which of `PARTS`.
     now
-        States that go on are drawn until then.
+        States that go on are drawn until then, and so is the number of offers: to the last event by default.
     dark
         For a dark page.
 
@@ -82,13 +82,15 @@ def dashboard(
         )
         figure.write_html("costs.html")
     """
+    # a session has looked at the market for as long as something happened in it
+    until = events["time"].max() if now is None and len(events) else now
     proposals = events.loc[events["event"] == "ProposalReceived", ["time", "provider_id"]]
     # each provider counts once, however many jobs it was asked for
     seen = proposals.drop_duplicates("provider_id")["time"]
     counts = pd.DataFrame({"time": seen, "offers": range(1, len(seen) + 1)})
     states = tasks["state"].astype(str).value_counts()
     parts = {
-        "offers": offers_part(counts),
+        "offers": offers_part(counts, None if until is None else until.timestamp() * 1000),
         "prices": prices_part(offers),
         "costs": costs_part(running_costs(events), budget, going_on=costs_go_on(events)),
         "services": services_part(services, now),
@@ -121,6 +123,6 @@ def assembled(parts: Mapping[str, Part], show: Sequence[str], *, dark: bool = Fa
     figure.update_layout(placed(parts, show))
     finish(figure, dark=dark, height=figure.layout.height)
     figure.update_layout(
-        legend={"y": 0, "yref": "container", "traceorder": "normal"}, margin={"t": 36, "b": 70}
+        legend={"y": 0, "yref": "container", "traceorder": "normal"}, margin={"t": 34 + STRIP, "b": 70}
     )
     return figure

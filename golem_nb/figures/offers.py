@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -88,17 +90,19 @@ def price_distribution(
     return alone(prices_part(offers, price), dark=dark)
 
 
-def offers_over_time(counts: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+def offers_over_time(counts: pd.DataFrame, now: datetime | None = None, *, dark: bool = False) -> go.Figure:
     """Return how many offers there were, over time.
 
     Parameters
     ----------
     counts
         Columns ``time`` and ``offers``.
+    now
+        Until when there were as many as at the end; to the last offer by default.
     dark
         For a dark page.
     """
-    return alone(offers_part(counts), dark=dark)
+    return alone(offers_part(counts, None if now is None else now.timestamp() * 1000), dark=dark)
 
 
 def prices_part(offers: pd.DataFrame, price: str = "price_full_hour") -> Part:
@@ -129,9 +133,12 @@ def prices_part(offers: pd.DataFrame, price: str = "price_full_hour") -> Part:
     )
 
 
-def offers_part(counts: pd.DataFrame) -> Part:
-    """Return the number of offers over time as a part."""
-    time, number = led_in(*thinned(milliseconds(counts["time"]), numbers(counts["offers"])))
+def offers_part(counts: pd.DataFrame, until: float | None = None) -> Part:
+    """Return the number of offers over time as a part; it stays what it was last until a moment."""
+    time, number = thinned(milliseconds(counts["time"]), numbers(counts["offers"]))
+    if until is not None and len(time) and time[-1] < until:
+        time, number = np.append(time, until), np.append(number, number[-1])
+    time, number = led_in(time, number)
     return Part(
         title="Offers seen",
         traces=[

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import plotly.graph_objects as go
 
-from golem_nb.figures.style import finish
+from golem_nb.figures.style import STRIP, finish
 
 __all__ = ["TIME_AXIS", "Part", "alone", "placed"]
 
@@ -53,8 +53,21 @@ def alone(part: Part, *, dark: bool, height: int = 360) -> go.Figure:
     figure.update_yaxes(**part.yaxis, **_scale(part))
     if part.empty:
         figure.add_annotation(_words(part, 0.5, 0.5))
-    return finish(
-        figure, dark=dark, height=height, title={"text": part.title, "x": 0, "xref": "paper", "y": 0.98}
+    legend = sum(trace.get("showlegend", True) for trace in part.traces) > 1
+    finish(figure, dark=dark, height=height + STRIP)
+    return figure.update_layout(
+        title={
+            "text": part.title,
+            "font": {"size": 15},
+            "x": 0,
+            "xref": "container",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"l": 12, "t": STRIP + 4},
+        },
+        # at the bottom, where it is in no other's way, however many rows it takes
+        legend={"y": 0, "yref": "container", "traceorder": "normal"},
+        margin={"t": STRIP + 38, "b": 48 + 26 * legend},
     )
 
 
@@ -113,7 +126,11 @@ def placed(
             yaxis.update(domain=[0.0, 0.01], visible=False)
         layout[f"xaxis{suffix}"] = xaxis
         layout[f"yaxis{suffix}"] = yaxis
-    layout["height"] = 80 + 280 * rows
+    layout["height"] = 80 + STRIP + 280 * rows
+    if not shown:
+        layout["height"] = 200
+        nothing = Part("", [], empty="Nothing is chosen. Tick above what you want to see.")
+        layout["annotations"].append(_words(nothing, 0.5, 0.5))
     return layout
 
 

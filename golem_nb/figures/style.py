@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-__all__ = ["PALETTE", "STATE_COLOURS", "STATE_PATTERNS", "escaped", "finish", "texts"]
+__all__ = ["PALETTE", "STATE_COLOURS", "STATE_PATTERNS", "STRIP", "escaped", "finish", "texts"]
 
 #: Told apart by people who see colours differently, and at least 3:1 on white and on JupyterLab's dark grey.
 PALETTE = ("#3b82c4", "#c2701c", "#3a9d5d", "#a06bd1", "#cc5560", "#8f7c3a", "#23989a", "#808080")
@@ -24,6 +24,20 @@ STATE_COLOURS = {
 
 #: A state is never told by its colour alone.
 STATE_PATTERNS = {"waiting": ".", "rejected": "\\", "failed": "x"}
+
+#: Plotly's buttons lie over the top of a figure while the mouse is there; nothing else does, in pixels.
+STRIP = 26
+
+#: Buttons that would send the figure to somebody, or do what mouse and wheel do, and take what room there is.
+_NO_BUTTONS = (
+    "sendChartToCloud",
+    "sendDataToCloud",
+    "select2d",
+    "lasso2d",
+    "zoomIn2d",
+    "zoomOut2d",
+    "autoScale2d",
+)
 
 _LIGHT = {"text": "#1b1f24", "muted": "#57606a", "grid": "rgba(110,119,129,0.22)", "hover": "#ffffff"}
 _DARK = {"text": "#f0f3f6", "muted": "#a7b1bb", "grid": "rgba(160,170,180,0.22)", "hover": "#22272e"}
@@ -62,6 +76,12 @@ def finish(figure: go.Figure, *, dark: bool = False, height: int | None = None, 
             "bordercolor": colours["muted"],
         },
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+        modebar={
+            "remove": list(_NO_BUTTONS),
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": colours["muted"],
+            "activecolor": colours["text"],
+        },
         margin={"l": 64, "r": 16, "t": 56, "b": 48},
         autosize=True,
         height=height,

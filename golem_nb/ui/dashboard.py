@@ -54,6 +54,9 @@ DRAW = 0.45
 #: Frames that grow with the market are made no more often than that, in seconds.
 SLOW = 2.0
 
+#: A line to this moment grows in so many steps over its length, and no more often than once a second.
+_STEPS = 200
+
 _EMPTY: dict[str, Any] = {
     "name": "",
     "x": np.zeros(0),
@@ -109,6 +112,8 @@ class Dashboard(Panel):
         self._dark = False
         self._prices: Part = prices_part(pd.DataFrame({"price_full_hour": []}))
         self._prices_at = 0.0
+        #: How far the line of the offers goes, in milliseconds since 1970.
+        self._until: float | None = None
         self._drawing = threading.Lock()
         self._parts = self._compute()
         self._sent = _slotted(self._parts)
@@ -145,7 +150,7 @@ class Dashboard(Panel):
         self._pump.mark()
 
     def show_part(self, name: str, shown: bool) -> None:
-        """Show one more part, or one less; the last one stays.
+        """Show one more part, or one less; where none is left, the figure says what to do.
 
         Parameters
         ----------
@@ -155,9 +160,7 @@ class Dashboard(Panel):
             Whether it is to be shown.
         """
         with self._drawing:
-            show = [part for part in PARTS if (shown if part == name else part in self._show)]
-            if show:
-                self._choose(check(show))
+            self._choose(tuple(part for part in PARTS if (shown if part == name else part in self._show)))
         self._pump.mark()
 
     def on_other(self, message: Mapping[str, Any], _: list[Any], /) -> None:
@@ -227,6 +230,11 @@ class Dashboard(Panel):
         self._series.sample()
         facts = self._session.facts()
         time_, offers = self._series.offer_rows
+        if time_ and facts.state != "stopped":
+            moment = time.time() * 1000
+            # what would not move by a pixel or two is not worth a drawing
+            step = max((moment - time_[0]) / _STEPS, 1000.0)
+            self._until = moment - moment % step
         finished_at, finished = self._series.task_rows
         cost_at, providers, costs = self._series.cost_rows
         now = time.monotonic()
@@ -238,7 +246,7 @@ class Dashboard(Panel):
         if self._recorder is not None:
             services = self._recorder.services()
         return {
-            "offers": offers_part(_frame(time=time_, offers=offers)),
+            "offers": offers_part(_frame(time=time_, offers=offers), self._until),
             "prices": self._prices,
             "costs": costs_part(
                 _frame(time=cost_at, provider=providers, cost=costs),

@@ -80,7 +80,7 @@ class LiveFigure(Addressed, go.FigureWidget):  # type: ignore[misc]  # plotly pu
             self._esm = _SOURCE
             self._css = self._css.replace("[data-gnb-figure]", ".js-plotly-plot")
         super().__init__(*arguments, **keywords)
-        self._config = {"responsive": True, "displaylogo": False}
+        self._config = {"responsive": True, "displaylogo": False, "showSendToCloud": False}
         self.on_msg(self._on_message)
         self._made = True
         self.open()

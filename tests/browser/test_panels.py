@@ -665,9 +665,17 @@ def test_the_dashboard_goes_on_and_shows_what_is_chosen(notebook: Open) -> None:
     expect(plot).not_to_contain_text("Throughput")
     expect(plot).to_contain_text("Tasks by state")
     book.wait_for("board._show", "('costs', 'tasks')")
-    # the last one stays
-    board.get_by_label("Cost", exact=True).uncheck()
-    expect(board.get_by_label("Tasks")).to_be_disabled()
+    # none is a choice, too, and the figure says what to do then
+    for name in ("Cost", "Tasks"):
+        board.get_by_label(name, exact=True).uncheck()
+    expect(plot).to_contain_text("Nothing is chosen. Tick above what you want to see.")
+    book.wait_for("board._show", "()")
+    assert plot.evaluate("node => node.getBoundingClientRect().height") < 250
+    book.screenshot("dashboard-nothing-chosen", book.cell(1))
+    expect(board.get_by_label("Tasks")).not_to_be_checked()
+    board.get_by_label("Tasks").check()
+    expect(plot).to_contain_text("Tasks by state")
+    expect(plot).not_to_contain_text("Nothing is chosen")
     book.ask("[emit(rush.turn()) for _ in range(5)]")
     book.reload()
     expect(plot.locator(".bartext", has_text="30").first).to_be_visible()
@@ -685,6 +693,79 @@ def test_parts_without_data_are_drawn_without_an_error_in_the_console(notebook: 
     book.ask("emit(rush.service(Instance(), 0, 'pending', 'starting', 'running'))")
     expect(plot).not_to_contain_text("No services yet")
     expect(plot.locator(".legendtext", has_text="starting")).to_be_visible()
+
+
+#: Buttons of a figure that are shown while the mouse is over it, and the texts on which they lie.
+UNDER_BUTTONS = """root => {
+  const bar = [...root.querySelectorAll(".modebar-btn")].map(node => node.getBoundingClientRect());
+  const texts = [...root.querySelectorAll(".main-svg text")].filter(node => node.textContent);
+  return [bar.length, texts.filter(node => {
+    const text = node.getBoundingClientRect();
+    return bar.some(button => button.left < text.right && text.left < button.right
+      && button.top < text.bottom && text.top < button.bottom);
+  }).map(node => node.textContent)];
+}"""
+
+
+def test_the_buttons_of_a_figure_lie_on_none_of_its_words(notebook: Open) -> None:
+    costs = (
+        "from golem_nb import figures\n"
+        "spent = figures.costs.running_costs(recorder.events())\n"
+        "figures.cost_over_time(spent, 1).update_layout(width={})"
+    )
+    book = notebook(
+        [
+            START,
+            LIVE,
+            costs.format(770),
+            costs.format(290),
+            "figures.service_states(recorder.services()).update_layout(width=290)",
+        ]
+    )
+
+    def look(name: str, plot: Locator) -> None:
+        plot.hover(position={"x": 120, "y": 60})
+        expect(plot.locator(".modebar-btn").first).to_be_visible()
+        book.screenshot(f"buttons-{name}", plot)
+        buttons, covered = plot.evaluate(UNDER_BUTTONS)
+        assert buttons >= 3
+        assert covered == []
+        # nothing of a figure is sent to anybody
+        expect(plot.locator("[data-title^=Share]")).to_have_count(0)
+        book.screenshot(f"buttons-{name}", plot)
+
+    for index in (2, 3, 4):
+        look(f"alone-{index}", book.cell(index).locator(".js-plotly-plot"))
+    live = book.page.locator("[data-gnb-figure]")
+    look("live", live)
+    style = book.page.add_style_tag(content="/* a column of cells beside others */")
+    style.evaluate(
+        "node => { node.textContent = '.jp-OutputArea-output { flex: none !important;"
+        " width: 290px !important }'; }"
+    )
+    book.page.wait_for_function(FITS, arg=290)
+    look("live-290", live)
+
+
+def test_the_number_of_offers_is_told_until_now(notebook: Open) -> None:
+    book = notebook([START, RUSH + "board = desk.dashboard(['offers']); board"])
+    plot = book.page.locator("[data-gnb-figure]")
+    expect(plot.locator(".main-svg").first).to_be_visible()
+    # the last offer came a while ago, and there are as many as there were then
+    book.page.wait_for_function(
+        """began => {
+          const [{ x, y }] = document.querySelector("[data-gnb-figure]").data;
+          const last = x.length - 1;
+          return x[last] > began + 3000 && y[last] === 1 && y[last - 1] === 1;
+        }""",
+        arg=float(book.ask("float(desk._series.offer_rows[0][-1])")),
+    )
+    # until there is nobody to look any more
+    book.ask("session.change(state='stopped')")
+    end = "float(board.figure.data[0].x[-1])"
+    last = float(book.ask(end))
+    book.page.wait_for_timeout(1500)
+    assert float(book.ask(end)) == last
 
 
 def test_instances_that_come_later_are_bars_along_the_time(notebook: Open) -> None:

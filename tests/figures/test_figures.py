@@ -251,6 +251,29 @@ def test_instances_are_called_as_in_their_panel() -> None:
     assert running.customdata[2][0] == "Instance on sun (2)"
 
 
+def test_offers_are_there_until_the_end() -> None:
+    start = pd.Timestamp("2026-03-01T12:00Z")
+    counts = pd.DataFrame({"time": [start, start + pd.Timedelta(minutes=1)], "offers": [1, 5]})
+    assert figures.offers_over_time(counts).data[0].x[-1] == counts["time"].iloc[-1].timestamp() * 1000
+    now = start + pd.Timedelta(minutes=10)
+    (line,) = figures.offers_over_time(counts, now).data
+    assert (line.x[-1], line.y[-1], len(line.x)) == (now.timestamp() * 1000, 5, 3)
+
+
+def test_in_a_dashboard_they_are_there_until_its_last_event(recorder: Recorder) -> None:
+    events = recorder.events()
+    figure = figures.dashboard(
+        events=events,
+        offers=recorder.offers(),
+        services=recorder.services(),
+        tasks=recorder.tasks(),
+        show=["offers"],
+    )
+    (seen,) = (trace for trace in figure.data if trace.name == "offers")
+    assert seen.x[-1] == pytest.approx(events["time"].max().timestamp() * 1000)
+    assert events.loc[events["event"] == "ProposalReceived", "time"].max() < events["time"].max()
+
+
 def test_throughput_adds_up(recorder: Recorder) -> None:
     counts = finished_counts(recorder.tasks())
     assert counts["finished"].iloc[-1] == 96

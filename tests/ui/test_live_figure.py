@@ -98,7 +98,7 @@ def test_only_what_has_changed_is_sent(stage: ModuleType, monkeypatch: pytest.Mo
 def test_where_there_is_little_room_subplots_are_below_each_other(stage: ModuleType) -> None:
     dashboard, _, _ = board(stage)
     assert dashboard.live.layout.xaxis.domain[1] < 0.5
-    for narrow, right, height in ((True, 1.0, 80 + 6 * 280), (False, 0.445, 80 + 3 * 280)):
+    for narrow, right, height in ((True, 1.0, 106 + 6 * 280), (False, 0.445, 106 + 3 * 280)):
         dashboard._on_message(dashboard, {"kind": "room", "narrow": narrow}, [])
         dashboard.flush()
         assert dashboard.live.layout.xaxis.domain[1] == pytest.approx(right)
