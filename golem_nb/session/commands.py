@@ -62,6 +62,8 @@ class CommandWork:
         inputs: Mapping[str | Path, str] | None = None,
         outputs: Mapping[str, str | Path] | None = None,
     ) -> None:
+        if not isinstance(command, str):
+            raise TypeError(f"command must be a text, not {type(command).__name__}: {command!r:.100}")
         self._command = Template(command)
         self._inputs = [(_path(here), _text(there)) for here, there in (inputs or {}).items()]
         self._outputs = [(_text(there), _path(here)) for there, here in (outputs or {}).items()]
@@ -75,6 +77,8 @@ class CommandWork:
             An item does not have what a place is for.
         FileNotFoundError
             A file to send does not exist.
+        IsADirectoryError
+            A file would be fetched to where a folder is.
         ItemError
             Two files would be in the same place, or a text cannot be sent.
         """
@@ -98,6 +102,10 @@ class CommandWork:
                         f"items {other} and {index} would both be fetched to {target}: give `outputs` a "
                         "place such as {index} in the path here",
                         index=index,
+                    )
+                if target.is_dir():
+                    raise IsADirectoryError(
+                        f"{target} is a folder: `outputs` needs the path of the file that {source} becomes"
                     )
                 target.parent.mkdir(parents=True, exist_ok=True)
 

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import (
@@ -795,6 +796,10 @@ def _end(sessions: Sequence[Session]) -> None:
 
 
 atexit.register(lambda: _end(list(_living.values())))
+
+if hasattr(os, "register_at_fork"):
+    # a forked child has none of the threads: its end must not wait for them, nor end what is its parent's
+    os.register_at_fork(after_in_child=_living.clear)
 
 
 def _check_service_class(given: object) -> None:

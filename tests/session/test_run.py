@@ -313,7 +313,7 @@ async def worker(context: Any, tasks: Any) -> Any:
         task.accept_result(None)
 
 
-def test_mistakes_are_found_before_anything_is_spent(session: Session, alpine: Any) -> None:
+def test_mistakes_are_found_before_anything_is_spent(session: Session, alpine: Any, tmp_path: Path) -> None:
     before = list(session.jobs)
     with pytest.raises(TypeError, match="did you mean 'max_workers'"):
         session.run("true", payload=alpine, max_worker=3)  # type: ignore[call-arg]
@@ -325,6 +325,10 @@ def test_mistakes_are_found_before_anything_is_spent(session: Session, alpine: A
         session.run("echo {}", ["a"], payload=alpine, timeout=0)
     with pytest.raises(FileNotFoundError):
         session.run("echo {}", [Path("/no/such/file")], payload=alpine)
+    with pytest.raises(IsADirectoryError, match="is a folder: `outputs` needs the path of the file that /x "):
+        session.run("true", payload=alpine, outputs={"/x": tmp_path})
+    with pytest.raises(TypeError, match="command must be a text, not list"):
+        session.run(["echo", "{}"], ["a"], payload=alpine)  # type: ignore[arg-type]
     with pytest.raises(TemplateError, match="nothing to go there"):
         session.run("echo {}", payload=alpine)
     with pytest.raises(TypeError, match=r"max_result must be a whole number"):

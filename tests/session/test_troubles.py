@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,32 @@ def test_what_a_silent_daemon_has_kept_is_recovered(
         assert (len(report.ended), len(report.paid), len(report.released)) == (1, 1, 1)
         assert later.left == []
         assert later.stop().released == 1
+
+
+FORK = """
+import os, sys
+from golem_nb import Session, vm
+session = Session(budget=1, providers=1, name="forked")
+child = os.fork()
+if not child:
+    sys.exit(0 if Session.find("forked") is None else 5)
+print("the child has ended with", os.waitpid(child, 0)[1])
+print(session.run("echo on it goes", payload=vm.repo(image_tag="golem/alpine:latest")).result(60))
+session.stop()
+"""
+
+
+@pytest.mark.localnet
+def test_a_forked_child_ends_and_its_parents_session_goes_on(data_dir: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FORK], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert said == "the child has ended with 0\n['on it goes\\n']\n"
 
 
 IDLE = """
