@@ -25,7 +25,7 @@ from golem_nb.ledger.records import moment, now, plain, stamp
 from golem_nb.log import get_logger
 from golem_nb.rest import Activity as ActivityService
 from golem_nb.rest import Market, Payment
-from golem_nb.rest.errors import ApiError, GoneError, NotFoundError
+from golem_nb.rest.errors import ApiError, CollisionError, GoneError, NotFoundError
 from golem_nb.rest.ids import ActivityId, AgreementId, NetworkId
 
 if TYPE_CHECKING:
@@ -328,12 +328,21 @@ class Estate:
                 try:
                     await agreement.cancel(self._reason["message"])
                 except GoneError:  # approved at this moment
-                    await agreement.terminate(self._reason)
+                    await self._terminate(agreement)
             else:
-                await agreement.terminate(self._reason)
+                await self._terminate(agreement)
         await self._over(agreement.id, self._reason["message"], None)
         bill.over = True
         self._report.ended.append(agreement.id)
+
+    async def _terminate(self, agreement: Agreement) -> None:
+        try:
+            await agreement.terminate(self._reason)
+        except CollisionError:
+            # the process died in the middle of it: the provider has ended it, and the daemon does not know
+            invoices = await self._daemon.payment.invoices(after=self._left.started - CLOCKS)
+            if not any(invoice.agreement_id == agreement.id for invoice in invoices):
+                raise
 
     async def _destroy(self, bill: Bill, activity_id: ActivityId) -> None:
         account = bill.activities[activity_id]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import attrs
 
 from golem_nb.rest import fields
-from golem_nb.rest.client import LONG_POLL_MARGIN, RestClient, ignore, retried
+from golem_nb.rest.client import LONG_POLL_MARGIN, RestClient, carried_through, ignore, retried
 from golem_nb.rest.errors import GoneError
 from golem_nb.rest.ids import AgreementId, NodeId, ProposalId, SubscriptionId
 
@@ -263,6 +263,10 @@ class Agreement:
     async def terminate(self, reason: Mapping[str, Any] | None = None) -> None:
         """End the agreement; one that has ended already is fine.
 
+        If the connection to the daemon is cut in the middle of it, the provider may have ended the agreement,
+        and sends its invoice, while for the daemon it goes on: it then refuses to end it for good. Cancelling
+        this therefore waits for the daemon's answer, a second at most.
+
         Parameters
         ----------
         reason : mapping, optional
@@ -274,13 +278,14 @@ class Agreement:
             It was never confirmed.
         NotFoundError
             This identity has no such agreement.
+        CollisionError
+            The provider is changing it, or has ended it already, and the daemon does not know.
         """
         body = None if reason is None else dict(reason)
+        what = f"Terminating agreement {self.id}"
         try:
             await retried(
-                lambda: self._client.post(
-                    f"{self._path}/terminate", f"Terminating agreement {self.id}", ignore, body
-                )
+                lambda: carried_through(self._client.post(f"{self._path}/terminate", what, ignore, body))
             )
         except GoneError:
             return
@@ -300,9 +305,8 @@ class Agreement:
         ServerError
             The provider does not answer.
         """
-        await self._client.post(
-            f"{self._path}/cancel", f"Cancelling agreement {self.id}", ignore, {"message": reason}
-        )
+        what = f"Cancelling agreement {self.id}"
+        await carried_through(self._client.post(f"{self._path}/cancel", what, ignore, {"message": reason}))
 
     async def termination_reason(self) -> AgreementEvent:
         """Ask who terminated it and why.

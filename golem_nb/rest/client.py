@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ from golem_nb.rest.patience import Patience
 from golem_nb.rest.pool import MAX_ANSWER, Pool, TooLargeError, read_limited
 from golem_nb.rest.sse import EventParser, ServerSentEvent
 
-__all__ = ["DEFAULT_TIMEOUT", "LONG_POLL_MARGIN", "RestClient", "ignore", "retried"]
+__all__ = ["DEFAULT_TIMEOUT", "LONG_POLL_MARGIN", "RestClient", "carried_through", "ignore", "retried"]
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,30 @@ async def retried(
         await asyncio.sleep(pause)
         pause = min(2 * pause, longest_pause)
     return await call()
+
+
+async def carried_through(call: Coroutine[Any, Any, T], limit: float = 1.0) -> T:
+    """Wait for the answer to what must not be cut off, also when nobody wants it any more.
+
+    The daemon drops what it is doing when its client leaves. What concerns another node as well is then done
+    there and not here, and cannot be done again.
+
+    Parameters
+    ----------
+    call : coroutine
+        Makes the request.
+    limit : float
+        Who cancels this waits so many seconds more at most. (On one machine it takes 10 to 60 ms.)
+    """
+    calling = asyncio.create_task(call, name="request that is carried through")
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        await asyncio.wait({calling}, timeout=limit)
+        raise
+    finally:
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
 
 
 class RestClient:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -101,13 +102,15 @@ async def nothing_is_left(ledger: Ledger, network: LocalNetwork) -> None:
         market, payment = Market(configuration.market()), Payment(configuration.payment())
         reserved = [await allocation.details() for allocation in await payment.allocations()]
         assert reserved == [], ledger.select("SELECT * FROM allocation")
-        assert await market.agreements(state="Approved") == []
         assert await market.agreements(state="Pending") == []
         assert await Net(configuration.net()).networks() == []
         known = {key for (key,) in ledger.select("SELECT id FROM agreement")}
         invoices = [each for each in await payment.invoices() if each.agreement_id in known]
         assert {each.status for each in invoices} <= {"ACCEPTED", "SETTLED"}
         billed = {each.agreement_id for each in invoices}
+        # who is killed in the middle of a termination leaves the daemon with an agreement that its provider
+        # has ended, and billed; nothing changes that
+        assert {each.id for each in await market.agreements(state="Approved")} <= billed
         used = {key for (key,) in ledger.select("SELECT DISTINCT agreement FROM activity")}
         assert used <= billed
         activities = Activity(configuration.activity())
@@ -302,6 +305,62 @@ async def test_killed_in_a_recovery(
     report = await recover(ledger, daemon)
     assert report.problems == []
     await nothing_is_left(ledger, daemon)
+
+
+async def cut_off(network: LocalNetwork, path: str, seconds: float) -> None:
+    """Ask for the end of an agreement, and leave after some time, as a process that is killed does."""
+    url = urlsplit(network.env["YAGNA_API_URL"])
+    _, writer = await asyncio.open_connection(url.hostname, url.port)
+    body = b'{"message": "killed"}'
+    lines = [
+        f"POST {path}/terminate HTTP/1.1",
+        f"Host: {url.netloc}",
+        f"Authorization: Bearer {network.env['YAGNA_APPKEY']}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+    await asyncio.sleep(seconds)
+    writer.transport.abort()
+
+
+async def test_killed_in_the_middle_of_a_termination(
+    start: Callable[..., Program], ledger: Ledger, daemon: LocalNetwork
+) -> None:
+    """The provider has ended the agreement, and the daemon can do so no more."""
+    async with Configuration(daemon.api_config) as configuration:
+        market, payment = Market(configuration.market()), Payment(configuration.payment())
+
+        async def billed(agreement: str) -> bool:
+            return any(invoice.agreement_id == agreement for invoice in await payment.invoices())
+
+        async def half_ended() -> str:
+            """Try until it has been met, which lasts some milliseconds."""
+            for _ in range(5):
+                program = start("batch", "never", "-", "60")
+                await asyncio.to_thread(working, program, 2)
+                program.kill()
+                program.wait()
+                (left,) = ledger.left()
+                for agreement in left.agreements:
+                    for milliseconds in range(1, 30):
+                        await cut_off(daemon, f"/market-api/v1/agreements/{agreement}", milliseconds / 1000)
+                        deadline = time.monotonic() + 2
+                        while time.monotonic() < deadline and not await billed(agreement):
+                            await asyncio.sleep(0.1)
+                        if await billed(agreement):
+                            break
+                    if (await market.agreement(agreement)).details.state == "Approved":
+                        return agreement
+                await recover(ledger, daemon)
+            raise AssertionError("no termination was met in its middle")
+
+        agreement = await half_ended()
+        report = await recover(ledger, daemon)
+        assert report.problems == []
+        assert agreement in report.ended
+        await nothing_is_left(ledger, daemon)
+        assert (await market.agreement(agreement)).details.state == "Approved"
 
 
 async def test_settling_leaves_alone_what_runs(

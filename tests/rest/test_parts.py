@@ -234,6 +234,45 @@ async def test_an_agreement_is_terminated_once_and_for_all(serve: Any) -> None:
     assert agreement.details.state == "Terminated"
 
 
+@pytest.mark.parametrize("operation", ["terminate", "cancel"])
+async def test_the_end_of_an_agreement_is_not_cut_off(serve: Any, operation: str) -> None:
+    """The real daemon is done too soon to be held in the middle; what comes of it is tested with recovery."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+    cut: list[bool] = []
+
+    async def slowly(request: web.Request) -> web.Response:
+        asked.set()
+        await answer.wait()
+        cut.append(request.transport is None or request.transport.is_closing())
+        return web.Response(status=204)
+
+    path = f"POST /market-api/v1/agreements/a1/{operation}"
+    answers = Answers({"GET /market-api/v1/agreements/a1": [AGREEMENT], path: [slowly]})
+    agreement = await Market((await serve(answers)).market()).agreement("a1")
+    ending = asyncio.create_task(getattr(agreement, operation)())
+    await asyncio.wait_for(asked.wait(), 5)
+    ending.cancel()
+    _, waiting = await asyncio.wait({ending}, timeout=0.2)
+    assert waiting
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(ending, 5)
+    assert cut == [False]
+    # … but nobody waits for ever, and who is cancelled twice not at all
+    answer.clear()
+    for patience, cancels in ((3, 1), (0.5, 2)):
+        asked.clear()
+        ending = asyncio.create_task(getattr(agreement, operation)())
+        await asyncio.wait_for(asked.wait(), 5)
+        async with asyncio.timeout(patience):
+            for _ in range(cancels):
+                ending.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait({ending})
+        assert ending.cancelled()
+    answer.set()
+
+
 async def test_agreement_events_that_are_not_known_keep_their_date(serve: Any) -> None:
     event = {
         "eventType": "AgreementPausedEvent",
