@@ -156,11 +156,11 @@ values = st.recursive(
         st.booleans(),
         st.floats(allow_nan=False, allow_infinity=False),
     ),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(keys, inner)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(keys, values))
+@given(st.dictionaries(keys, values, max_size=6))
 def test_json_data_passes_unchanged(properties: dict[str, Any]) -> None:
     assert DemandBuilder(properties).properties == properties
