@@ -29,7 +29,7 @@ from golem_nb.events import (
     SubscriptionCreated,
     SubscriptionFailed,
 )
-from golem_nb.log import get_logger
+from golem_nb.log import get_logger, pluralize
 from golem_nb.rest.errors import ApiError, NotFoundError
 from golem_nb.rest.market import ProposalRejection
 from golem_nb.strategy import SCORE_NEUTRAL
@@ -173,10 +173,11 @@ class Negotiation:
                 if self._unmet
                 else " (check subnet, payment network and the size that the payload asks for)"
             )
-        text = f"{self._received} offers were received, {self._confirmed} negotiated"
+        text = f"{pluralize(self._received, 'offer')} received, {self._confirmed} negotiated"
         if self._refusals_heard:
             text += "; " + ", ".join(
-                f"{reason} ({times} times)" for reason, times in self._refusals_heard.most_common(3)
+                f"{reason} ({pluralize(times, 'time')})"
+                for reason, times in self._refusals_heard.most_common(3)
             )
         return text
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from golem_nb.log import pluralize
+
 if TYPE_CHECKING:
     from golem_nb.network import Network
     from golem_nb.session.core import Core
@@ -55,4 +57,5 @@ class SessionNetwork:
         return self._network
 
     def __repr__(self) -> str:
-        return f"<SessionNetwork {self.address}, {len(self.nodes)} nodes, requestor at {self.owner_ip}>"
+        nodes = pluralize(len(self.nodes), "node")
+        return f"<SessionNetwork {self.address}, {nodes}, requestor at {self.owner_ip}>"

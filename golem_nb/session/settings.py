@@ -103,12 +103,12 @@ class Settings:
             max_tries=tries,
             place=find_place(network, number, subnet),
             print=(
-                ("budget", str(exact)),
+                ("budget", _print_of_amount(exact)),
                 ("network", network.name if isinstance(network, LocalNetwork) else network.lower()),
                 ("subnet", str(subnet)),
                 ("strategy", _print_of(strategy)),
                 ("providers", str(sorted(providers) if isinstance(providers, Collection) else providers)),
-                ("max_price", str(price)),
+                ("max_price", str(price and _print_of_amount(price))),
                 ("max_time", str(time)),
                 ("max_tries", str(tries)),
             ),
@@ -127,6 +127,11 @@ class Settings:
             # one and the same strategy may have learned in the meantime
             if mine != theirs and not (name == "strategy" and self.strategy is other.strategy)
         ]
+
+
+def _print_of_amount(amount: Decimal) -> str:
+    """Tell amounts apart by their values: 1 and 1.0 are the same."""
+    return f"{amount.normalize():f}"
 
 
 def _print_of(value: Any, depth: int = 4) -> str:

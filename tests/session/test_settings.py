@@ -89,6 +89,7 @@ def test_a_number_of_providers_is_for_a_local_network(monkeypatch: pytest.Monkey
 
 def test_the_same_arguments_are_the_same() -> None:
     assert settings().differences(settings(budget="1", network="LOCAL")) == []
+    assert settings(max_price="0.10").differences(settings(budget=1.0, max_price=0.1)) == []
     strategy = {"strategy": LeastExpensiveLinearPayuMS(expected_time_secs=60)}
     again = {"strategy": LeastExpensiveLinearPayuMS(expected_time_secs=60)}
     assert settings(**strategy).differences(settings(**again)) == []
