@@ -228,10 +228,12 @@ def test_without_its_kernel_a_panel_says_so_and_stands_still(notebook: Open) -> 
             "desk.cluster(cluster)",
             "explorer = desk.market(Stall(20)); explorer",
             "desk.dashboard()",
+            "shell = terminal(); shell._shell.say(b'$ '); shell",
         ]
     )
-    names = ("card", "progress", "cluster", "market", "dashboard")
-    card, progress, cluster, market, _ = panels = [panel(book, name) for name in names]
+    names = ("card", "progress", "cluster", "market", "dashboard", "terminal")
+    card, progress, cluster, market, _, shell = panels = [panel(book, name) for name in names]
+    expect(shell.locator(".gnb-cursor")).to_be_visible()
     expect(market).to_contain_text("20 of 20 offers shown")
     for found in panels:
         expect(found.locator(".gnb-gone")).to_be_hidden()
@@ -249,6 +251,9 @@ def test_without_its_kernel_a_panel_says_so_and_stands_still(notebook: Open) -> 
     book.theme(dark=True)
     expect(progress).to_have_attribute("data-theme", "dark")
     assert [clock.inner_html() for clock in clocks] == before
+    # nothing waits for what is typed
+    expect(shell.locator(".gnb-hint")).to_be_hidden()
+    expect(shell.locator(".gnb-cursor")).to_have_count(0)
     expect(progress.get_by_role("button", name="Cancel")).to_be_disabled()
     book.screenshot("kernel-gone", progress)
 
@@ -614,6 +619,7 @@ def test_a_line_that_is_typed_outlives_its_view(notebook: Open) -> None:
     expect(again).to_be_focused()
     # what is marked with the mouse stays so while nothing is written
     screen = second.get_by_role("textbox", name="Terminal.")
+    expect(screen).to_contain_text("one two")
     marked = "() => String(document.getSelection()).trim()"
     screen.locator("div").first.evaluate("node => document.getSelection().selectAllChildren(node)")
     assert book.page.evaluate(marked) == "one two"
