@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.harness import ARTIFACTS, Browser, Notebook, browser, jupyter, served
-from tests.browser.test_panels import CONTRAST, NAMELESS
+from tests.browser.looks import CONTRAST, NAMELESS
 from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(400)

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.harness import TOKEN, Browser, Notebook, browser, jupyter
-from tests.browser.test_panels import LIVE, START
+from tests.browser.looks import LIVE, START
 
 pytestmark = pytest.mark.timeout(300)
 
