@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from golem_nb.frames.instances import STATE_COLOURS, instance_names
+from golem_nb.frames.instances import STATE_COLOURS
 from golem_nb.ui import assets
 from golem_nb.ui.faces import cluster_html, cluster_text
 from golem_nb.ui.instances import Instances
@@ -95,7 +95,7 @@ class ClusterControl(Panel):
         """Return the state for the browser."""
         cluster = self._facts = self._cluster.facts()
         shown = self._shown(cluster)
-        names = instance_names((instance.id, instance.provider) for instance in cluster.instances)
+        names = cluster.names
         return {
             "name": clean(cluster.name, 60),
             "service": clean(cluster.service, 60),

@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
-from golem_nb.frames.instances import instance_names
 from golem_nb.log import pluralize
 from golem_nb.ui.markup import bar, box, e, facts, render, table
 from golem_nb.ui.sources import ClusterFacts, JobFacts, SessionFacts
@@ -281,7 +280,7 @@ def cluster_html(
     now
         The time of the snapshot.
     """
-    names = instance_names((item.id, item.provider) for item in cluster.instances)
+    names = cluster.names
     written = [
         e(
             "div",

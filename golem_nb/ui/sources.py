@@ -10,12 +10,15 @@ replaced (`golem_nb.ui.text`), so whoever fills them in does not have to.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import attrs
+
+from golem_nb.frames.instances import instance_names
 
 if TYPE_CHECKING:
     from golem_nb.ledger import RecoveryReport
@@ -199,6 +202,15 @@ class ClusterFacts:
     instance_per_hour: Decimal | None = None
     #: When the agreements expire.
     expires: datetime | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the instances are called, by their ids, as in figures."""
+        # the sort is stable: those that have not started yet stay as they are
+        in_order = sorted(
+            self.instances, key=lambda each: math.inf if each.started is None else each.started.timestamp()
+        )
+        return instance_names((each.id, each.provider) for each in in_order)
 
 
 class SessionSource(Protocol):

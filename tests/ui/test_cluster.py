@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from types import ModuleType
 
 import attrs
@@ -27,6 +28,15 @@ def test_instances_on_one_provider_are_told_apart(stage: ModuleType) -> None:
         ("sun-01 (2)", True),
     ]
     assert "Output of the instance on sun-01 (2)" in control.face_html()
+
+
+def test_instances_are_numbered_as_they_were_started(stage: ModuleType) -> None:
+    # as figures have them, which know of nothing else
+    first = stage.cluster.now.instances[0]
+    before = attrs.evolve(first, id="before", started=first.started - timedelta(seconds=1))
+    waiting = attrs.evolve(first, id="waiting", started=None)
+    facts = attrs.evolve(stage.cluster.now, instances=[waiting, first, before])
+    assert facts.names == {"before": "sun-01", first.id: "sun-01 (2)", "waiting": "sun-01 (3)"}
 
 
 def test_each_state_has_the_colour_that_it_has_in_figures() -> None:
