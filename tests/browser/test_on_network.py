@@ -108,6 +108,48 @@ job
     assert key not in str(saved)
 
 
+@pytest.mark.parametrize("wait", ["job.wait()", "await job"])
+def test_the_menu_interrupts_the_waiting_and_not_the_work(notebook: Open, wait: str) -> None:
+    book = notebook(
+        [
+            BEGIN,
+            'job = session.run("sleep {}", [100, 100], payload=vm.repo(image_tag="golem/alpine:latest"))',
+        ]
+    )
+    book.wait_for("job.progress.running", "2", timeout=60)
+    line = re.compile(
+        r"Stopped waiting. run 1 goes on \(0 of 2 done, .*session.jobs\['1'\].cancel\(\) ends it."
+    )
+    times = []
+    for number in range(3):
+        # the run is not awaited: it ends with the interrupt
+        book.page.evaluate(
+            """source => {
+                 const { content } = window.jupyterapp.shell.currentWidget;
+                 const cells = content.model.sharedModel;
+                 cells.insertCell(cells.cells.length, { cell_type: "code", source });
+                 content.activeCellIndex = content.widgets.length - 1;
+                 void window.jupyterapp.commands.execute("notebook:run-cell");
+               }""",
+            f"print('it begins')\n{wait}",
+        )
+        output = book.cell(2 + number).locator(".jp-OutputArea")
+        expect(output).to_contain_text("it begins", timeout=20_000)
+        book.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        item = book.page.get_by_role("menuitem", name="Interrupt Kernel")
+        expect(item).to_be_visible()
+        began = time.monotonic()
+        item.click()
+        expect(output).to_contain_text(line, timeout=20_000)
+        times.append(time.monotonic() - began)
+        # a machine with much to do may be late, but not always
+        if times[-1] < 0.6:
+            break
+    assert min(times) < 0.6, times
+    assert book.ask("job.state, job.progress.running") == "('running', 2)"
+    assert book.ask("job.wait(20)", "job.cancel()") == "True"
+
+
 def test_a_cluster_is_steered_on_the_daemon(notebook: Open) -> None:
     book = notebook(
         [
