@@ -50,9 +50,7 @@ class Traces:
         return sorted(process.name() for process in self.processes)
 
     def left(self) -> list[str]:
-        processes = [
-            repr(one) for one in self.processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE
-        ]
+        processes = [repr(one) for one in self.processes if lives(one)]
         ports = [f"port {port}" for port in self.ports if listens(port)]
         sockets = [str(path) for path in self.sockets if path.exists()]
         return processes + ports + sockets
@@ -60,6 +58,13 @@ class Traces:
     def gone(self, seconds: float = 15) -> bool:
         wait_until(lambda: not self.left(), seconds, self.left)
         return True
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has ended between the two questions
+        return False
 
 
 def listens(port: int) -> bool:
