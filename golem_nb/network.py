@@ -282,7 +282,7 @@ class Network:
                 raise NetworkError(f"the daemon knows it as '{info.ip}', not as '{network._ip}'")
             addresses = [address.partition("/")[0] for address in await net_api.addresses(network_id)]
             if network.owner_ip not in addresses:
-                known = ", ".join(addresses)
+                known = ", ".join(addresses) or "none"
                 raise NetworkError(f"the daemon's own address in it is {known}, not {network.owner_ip}")
         except (fields.MalformedField, NetworkError) as error:
             raise NetworkError(

@@ -267,7 +267,7 @@ async def test_the_end_of_an_agreement_is_not_cut_off(serve: Any, operation: str
         async with asyncio.timeout(patience):
             for _ in range(cancels):
                 ending.cancel()
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # two cancellations in one turn would be one
             await asyncio.wait({ending})
         assert ending.cancelled()
     answer.set()

@@ -107,16 +107,18 @@ async def test_who_stops_awaiting_ends_the_wait_but_not_what_is_kept(
 
 def test_several_may_close_a_thread(thread: EngineThread, portal: Portal) -> None:
     cleaned: list[int] = []
+    begun = threading.Event()
 
     async def work() -> None:
         try:
+            begun.set()
             await asyncio.sleep(60)
         finally:
             await asyncio.sleep(0.3)  # whoever closes is waiting while the others come
             cleaned.append(1)
 
     portal.start(work())
-    time.sleep(0.05)
+    assert begun.wait(5)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert [closing.result(10) for closing in [pool.submit(thread.close) for _ in range(4)]] == [None] * 4
     assert cleaned == [1]
